@@ -1,0 +1,70 @@
+"""Forecasts for many series, one model each: tuned, tracked and accounted for.
+
+Examples
+--------
+>>> from daskcast import demo, forecast
+>>> run = forecast(demo.airports(8), h=12, search="portfolio", cluster="serial")  # doctest: +SKIP
+>>> run.forecasts, run.entities, run.failures  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daskcast.api import Run, forecast
+    from daskcast.config import ForecastConfig, RunOptions
+    from daskcast.errors import (
+        ClusterError,
+        ConfigError,
+        DaskcastError,
+        DataError,
+        StoppedError,
+        StoreError,
+        TrackingError,
+    )
+
+#: Where each public name lives: it is imported when it is first asked for, so that
+#: ``import daskcast`` costs next to nothing.
+_HOMES = {
+    "ClusterError": "errors",
+    "ConfigError": "errors",
+    "DaskcastError": "errors",
+    "DataError": "errors",
+    "ForecastConfig": "config",
+    "Run": "api",
+    "RunOptions": "config",
+    "StoppedError": "errors",
+    "StoreError": "errors",
+    "TrackingError": "errors",
+    "forecast": "api",
+}
+
+__all__ = [
+    "ClusterError",
+    "ConfigError",
+    "DaskcastError",
+    "DataError",
+    "ForecastConfig",
+    "Run",
+    "RunOptions",
+    "StoppedError",
+    "StoreError",
+    "TrackingError",
+    "__version__",
+    "forecast",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version(__name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

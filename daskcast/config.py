@@ -1,0 +1,293 @@
+"""The options of a run, checked.
+
+Covers :class:`ForecastConfig` (what decides the forecasts, and so what a resumed run must share
+with the run it goes on) and :class:`RunOptions` (where and how the work is done), and reading both
+from TOML. Does not cover the command line (``cli``) or the data (``panel``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from daskcast.errors import ConfigError
+from daskcast.records import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SEARCHES = ("skopt", "portfolio")
+LOSSES = ("mase", "rmsse", "mae", "rmse", "smape")
+SELECTIONS = ("blend", "best")
+GAPS = ("skip", "fail")
+DUPLICATES = ("fail", "sum", "mean", "last")
+TRACK_DETAILS = ("summary", "entity", "trial")
+EXECUTORS = ("serial", "threads", "processes", "local")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastConfig:
+    """What decides the forecasts: with the data, all that the result depends on.
+
+    Parameters
+    ----------
+    h : int
+        Steps to forecast.
+    id_col, time_col, target_col : str
+        The user's column names.
+    freq : str or None
+        Pandas alias, or a whole number as text for integer times; None infers it for each entity.
+    season_length : int or None
+        None infers it from the frequency of each entity.
+    level : tuple of float
+        Interval levels in percent, between 0 and 100, ascending.
+    search : {"skopt", "portfolio"}
+    trials : int
+        Points of the search space evaluated for each entity.
+    search_seconds : float or None
+        Budget of the search of one entity; an entity stopped by it is marked, and not
+        reproducible.
+    cv_windows : int
+        Rolling-origin windows on which a trial is scored.
+    step_size : int or None
+        Steps between two cutoffs; None picks it from the horizon.
+    loss : str
+    select : {"blend", "best"}
+    models : tuple of str
+        Model families that take part.
+    seed : int
+    gaps : {"skip", "fail"}
+    duplicates : {"fail", "sum", "mean", "last"}
+
+    Raises
+    ------
+    ConfigError
+        Names every problem at once.
+    """
+
+    h: int
+    id_col: str = "unique_id"
+    time_col: str = "ds"
+    target_col: str = "y"
+    freq: str | None = None
+    season_length: int | None = None
+    level: tuple[float, ...] = (80, 95)
+    search: str = "skopt"
+    trials: int = 24
+    search_seconds: float | None = None
+    cv_windows: int = 3
+    step_size: int | None = None
+    loss: str = "mase"
+    select: str = "blend"
+    models: tuple[str, ...] = ("ets",)
+    seed: int = 0
+    gaps: str = "skip"
+    duplicates: str = "fail"
+
+    def __post_init__(self) -> None:
+        problems = [*_numbers(self), *_choices(self), *_columns(self), *_levels(self.level)]
+        if problems:
+            raise ConfigError(*problems)
+        object.__setattr__(self, "level", tuple(sorted(_plain(x) for x in self.level)))
+        object.__setattr__(self, "models", tuple(self.models))
+
+    @property
+    def columns(self) -> Columns:
+        """The user's column names."""
+        return Columns(self.id_col, self.time_col, self.target_col)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the options as plain JSON values, for logs and for ``run.json``."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in _items(self)}
+
+    @property
+    def hash(self) -> str:
+        """Short digest of all options: equal for equal configurations."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> Self:
+        """Build from plain values; unknown names are refused.
+
+        Raises
+        ------
+        ConfigError
+            Where a name is unknown or a value is wrong.
+        """
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ConfigError(
+                f"unknown options {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            )
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Where and how the work is done; none of it changes a forecast.
+
+    Parameters
+    ----------
+    cluster : str or None
+        ``serial``, ``threads``, ``processes``, ``local`` or ``tcp://HOST:PORT``.
+    workers : int or None
+        None takes the number of cores.
+    threads_per_worker : int
+    batch_size : int or None
+        Entities in a batch; None lets the partition decide.
+    out : str or None
+        The run folder, a path or an fsspec URL.
+    resume : bool
+    max_failed : float
+        Share of entities without a forecast above which the run exits with 1.
+    strict : bool
+        Exit with 1 for any entity without a forecast.
+    tracking_uri : str or None
+    tracking : bool
+    experiment : str
+    track_detail : {"summary", "entity", "trial"}
+    tags : mapping of str to str
+        Put on the parent run.
+    """
+
+    cluster: str | None = None
+    workers: int | None = None
+    threads_per_worker: int = 1
+    batch_size: int | None = None
+    out: str | None = None
+    resume: bool = False
+    max_failed: float = 0.2
+    strict: bool = False
+    tracking_uri: str | None = None
+    tracking: bool = True
+    experiment: str = "daskcast"
+    track_detail: str = "entity"
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = [
+            *_at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
+            *_one_of(self, "track_detail", TRACK_DETAILS),
+            *_executor(self.cluster),
+        ]
+        if not 0 <= self.max_failed <= 1:
+            problems.append(f"max_failed must be a share from 0 to 1, found {self.max_failed!r}")
+        if problems:
+            raise ConfigError(*problems)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """Read options from a TOML file; names are those of the two option classes.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        Option names to values; dashes in names count as underscores.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is missing, is no TOML, or names an unknown option.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the config file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the config file {path} is not TOML: {error}") from error
+    options = {name.replace("-", "_"): value for name, value in content.items()}
+    known = {f.name for cls in (ForecastConfig, RunOptions) for f in dataclasses.fields(cls)}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise ConfigError(
+            f"the config file {path} names unknown options {', '.join(unknown)}; "
+            f"known are {', '.join(sorted(known))}"
+        )
+    return options
+
+
+def _items(config: ForecastConfig) -> list[tuple[str, Any]]:
+    return [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)]
+
+
+def _plain(level: float) -> float:
+    return int(level) if float(level).is_integer() else float(level)
+
+
+def _numbers(config: ForecastConfig) -> list[str]:
+    problems = _at_least(config, 1, "h", "trials", "step_size", "season_length")
+    problems += _at_least(config, 0, "cv_windows", "seed")
+    if config.search_seconds is not None and not config.search_seconds > 0:
+        problems.append(f"search_seconds must be above 0, found {config.search_seconds!r}")
+    return problems
+
+
+def _choices(config: ForecastConfig) -> list[str]:
+    problems = []
+    for name, allowed in (
+        ("search", SEARCHES),
+        ("loss", LOSSES),
+        ("select", SELECTIONS),
+        ("gaps", GAPS),
+        ("duplicates", DUPLICATES),
+    ):
+        problems += _one_of(config, name, allowed)
+    if not config.models:
+        problems.append("models is empty; name at least one model family")
+    return problems
+
+
+def _columns(config: ForecastConfig) -> list[str]:
+    names = (config.id_col, config.time_col, config.target_col)
+    if len(set(names)) < len(names):
+        return [f"id_col, time_col and target_col must differ, found {', '.join(map(repr, names))}"]
+    return []
+
+
+def _levels(levels: Sequence[float]) -> list[str]:
+    if not levels:
+        return ["level is empty; give at least one, such as 80"]
+    wrong = [x for x in levels if not _is_number(x) or not 0 < x < 100]  # noqa: PLR2004
+    if wrong:
+        return [f"level must lie between 0 and 100 (percent), found {wrong}"]
+    if len(set(levels)) < len(levels):
+        return [f"level names a level twice: {list(levels)}"]
+    return []
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _at_least(config: object, low: int, *names: str) -> list[str]:
+    problems = []
+    for name in names:
+        value = getattr(config, name)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= low):
+            problems.append(f"{name} must be a whole number of at least {low}, found {value!r}")
+    return problems
+
+
+def _one_of(config: object, name: str, allowed: Sequence[str]) -> list[str]:
+    value = getattr(config, name)
+    return (
+        [] if value in allowed else [f"{name} must be one of {', '.join(allowed)}; found {value!r}"]
+    )
+
+
+def _executor(cluster: str | None) -> list[str]:
+    if cluster is None or cluster in EXECUTORS or cluster.startswith(("tcp://", "tls://")):
+        return []
+    return [f"cluster must be one of {', '.join(EXECUTORS)} or tcp://HOST:PORT, found {cluster!r}"]

@@ -1,0 +1,71 @@
+"""Exceptions that daskcast raises, as one tree.
+
+Covers every exception a caller may meet; each survives pickling, because all arguments go to
+``super().__init__``. Does not cover the failure of one entity: that is a result, see
+:class:`daskcast.records.Failure`.
+
+::
+
+    DaskcastError
+    ├── ConfigError     an option is wrong                          exit code 2
+    ├── DataError       the table cannot be used                    exit code 2
+    ├── StoreError      the run folder is refused or damaged        exit code 2
+    ├── ClusterError    the cluster cannot be used                  exit code 2
+    ├── StoppedError    the run stopped before its end, resumable   exit code 3
+    ├── EntityError     one entity cannot be modelled as asked      never leaves its task
+    └── TrackingError   the tracking server did not take the logs   never stops a run
+"""
+
+from __future__ import annotations
+
+
+class DaskcastError(Exception):
+    """Root of all exceptions of daskcast."""
+
+
+class _ProblemsError(DaskcastError, ValueError):
+    """Several problems told in one message.
+
+    Parameters
+    ----------
+    *problems : str
+        One sentence each: what was expected, what was found, what to do.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        return f"{len(self.problems)} problems:\n{lines}"
+
+
+class ConfigError(_ProblemsError):
+    """One or more options are wrong."""
+
+
+class DataError(_ProblemsError):
+    """The table cannot be used: a column is missing, it has no rows, the target is not numeric."""
+
+
+class StoreError(_ProblemsError):
+    """The run folder is refused: it holds another run, or what it holds is damaged."""
+
+
+class ClusterError(_ProblemsError):
+    """The cluster cannot be reached, or its versions do not fit."""
+
+
+class StoppedError(DaskcastError, RuntimeError):
+    """The run stopped before its end; what is finished is kept and ``--resume`` goes on."""
+
+
+class EntityError(DaskcastError, ValueError):
+    """One entity cannot be modelled as asked; its task turns this into a result."""
+
+
+class TrackingError(DaskcastError, RuntimeError):
+    """The tracking server did not take what was sent."""

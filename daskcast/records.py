@@ -1,0 +1,242 @@
+"""Frozen values that cross a process border.
+
+Covers what a task takes (:class:`Series`) and what it gives (:class:`EntityResult`,
+:class:`BatchReceipt`): plain data, small to pickle. Does not cover reading (``panel``),
+computing (``task``) or storing (``store``).
+
+Shapes: T observations of one entity, H steps of the horizon, L levels of the intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    #: ``datetime64[us]``, or ``int64`` where the user's time column holds whole numbers
+    Times = NDArray[np.datetime64] | NDArray[np.int64]
+    Scalar = str | int | float | bool | None
+
+
+class Status(StrEnum):
+    """How the work on one entity ended."""
+
+    OK = "ok"
+    FALLBACK = "fallback"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the user's columns.
+
+    Parameters
+    ----------
+    entity, time, target : str
+        Column of the entity's id, of the time, of the observed value.
+    """
+
+    entity: str = "unique_id"
+    time: str = "ds"
+    target: str = "y"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an entity fell back or has no forecast.
+
+    Parameters
+    ----------
+    error_type : str
+        Short name of the kind of trouble: ``DuplicateTimes``, ``TooShort``, or the class of an
+        exception.
+    message : str
+        What was expected, what was found, what to do.
+    traceback : str
+        Of the exception, as text; empty where the trouble is the data's.
+    """
+
+    error_type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One entity on its regular grid of times, ready to be modelled.
+
+    Parameters
+    ----------
+    unique_id : str
+        The entity, as the user wrote it.
+    y : ndarray of float64, shape [T]
+        From the first to the last time of the entity; NaN where an observation is missing.
+        Begins with an observation; may end with missing ones.
+    cutoff : datetime64[us] or int
+        The entity's last time.
+    future : ndarray, shape [H]
+        The times to forecast, in the user's own way of writing them.
+    freq : str
+        As a pandas alias (``MS``, ``ME``, ``QS-OCT``, ``W-SUN``, ``D``, ``h`` ...), or a whole
+        number as text for integer times.
+    season_length : int
+        Steps in a season; 1 for none.
+    repairs : tuple of str
+        What was repaired because an option said so, one sentence each.
+    problem : Failure or None
+        Set where the entity cannot be forecast at all; ``y`` and ``future`` may then be empty.
+    """
+
+    unique_id: str
+    y: Floats
+    cutoff: np.datetime64 | int | None
+    future: Times
+    freq: str
+    season_length: int
+    repairs: tuple[str, ...] = ()
+    problem: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One point of an entity's search space and what came of it.
+
+    Parameters
+    ----------
+    number : int
+        Position in the order of evaluation, from 0.
+    model : str
+        The form, such as ``ETS(M,Ad,M)``.
+    params : mapping
+        The point itself, plain scalars.
+    tune_loss : float
+        Scaled rolling-origin error; NaN where the trial failed.
+    weight : float
+        In the final blend; 0 where it takes no part.
+    seconds : float
+    state : str
+        ``complete`` or ``failed``.
+    origin : str
+        ``design`` (a first point), ``ask`` (proposed by the optimizer) or ``portfolio``.
+    """
+
+    number: int
+    model: str
+    params: Mapping[str, Scalar]
+    tune_loss: float
+    weight: float
+    seconds: float
+    state: str = "complete"
+    origin: str = "design"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A forecast with its intervals.
+
+    Parameters
+    ----------
+    times : ndarray, shape [H]
+    mean : ndarray of float64, shape [H]
+    lo, hi : ndarray of float64, shape [L, H]
+        One row for each level, in the order of the configured levels.
+    """
+
+    times: Times
+    mean: Floats
+    lo: Floats
+    hi: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Prequential scores of one entity: each window is forecast from its own past alone.
+
+    Empty scores are NaN. ``skill`` is ``1 - cv_mase / naive_mase``.
+    """
+
+    n_windows: int = 0
+    tune_loss: float = float("nan")
+    cv_mase: float = float("nan")
+    cv_rmsse: float = float("nan")
+    cv_smape: float = float("nan")
+    naive_mase: float = float("nan")
+    skill: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class EntityResult:
+    """What became of one entity: never nothing.
+
+    Parameters
+    ----------
+    unique_id : str
+    status : Status
+    model : str
+        The form with the largest weight; empty where failed.
+    params : mapping
+        Forms and weights of the blend; JSON-ready.
+    n_obs : int
+        Observations that are not missing.
+    cutoff : datetime64[us], int or None
+    scores : Scores
+    checks : mapping
+        Validation checks by name; JSON-ready.
+    stopped_by : str
+        ``trials``, ``exhausted``, ``time`` (not reproducible) or empty where nothing was searched.
+    failure : Failure or None
+    seconds : float
+        Wall time of the entity.
+    attempt : int
+        1 for the first.
+    forecast : Forecast or None
+        None only where failed.
+    trials : tuple of Trial
+    """
+
+    unique_id: str
+    status: Status
+    model: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    n_obs: int = 0
+    cutoff: np.datetime64 | int | None = None
+    scores: Scores = field(default_factory=Scores)
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    stopped_by: str = ""
+    failure: Failure | None = None
+    seconds: float = 0.0
+    attempt: int = 1
+    forecast: Forecast | None = None
+    trials: tuple[Trial, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReceipt:
+    """What a worker tells the driver of a batch that is durable in the run folder.
+
+    Parameters
+    ----------
+    batch : str
+        Name of the batch, such as ``b00012``.
+    n_entities, n_ok, n_fallback, n_failed : int
+    cpu_s : mapping
+        CPU seconds of the worker's thread by stage: ``read``, ``fit``, ``store``.
+    wall_s : float
+    worker : str
+    """
+
+    batch: str
+    n_entities: int
+    n_ok: int
+    n_fallback: int
+    n_failed: int
+    cpu_s: Mapping[str, float]
+    wall_s: float
+    worker: str

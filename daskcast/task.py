@@ -1,0 +1,285 @@
+"""What a worker does: one entity after another, each ending in a result.
+
+Covers the order of steps for an entity, the fallback, and the one broad ``except`` around them.
+Does not cover reading (``panel``), storing (``store``) or who calls (``engine``).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from daskcast import checks, intervals, logs, windows
+from daskcast.errors import EntityError
+from daskcast.models import Naive, SeasonalNaive, families, view_of
+from daskcast.models.ets import LEAST, needs
+from daskcast.records import EntityResult, Failure, Forecast, Scores, Series, Status, Trial
+from daskcast.tune import SearchRules, Tuned, tune
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daskcast.config import ForecastConfig
+    from daskcast.models import Family, View
+    from daskcast.records import Floats
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """What every task of a run is told.
+
+    Parameters
+    ----------
+    rules : SearchRules
+    models : tuple of str
+    level : tuple of float
+    cv_windows : int
+    step_size : int or None
+    select : {"blend", "best"}
+    """
+
+    rules: SearchRules
+    models: tuple[str, ...] = ("ets",)
+    level: tuple[float, ...] = (80, 95)
+    cv_windows: int = 3
+    step_size: int | None = None
+    select: str = "blend"
+
+    @classmethod
+    def of(cls, config: ForecastConfig) -> TaskSettings:
+        """Take what a task needs from the options of a run."""
+        rules = SearchRules(
+            engine=config.search,
+            trials=config.trials,
+            seconds=config.search_seconds,
+            loss=config.loss,
+            seed=config.seed,
+        )
+        return cls(
+            rules=rules,
+            models=config.models,
+            level=config.level,
+            cv_windows=config.cv_windows,
+            step_size=config.step_size,
+            select=config.select,
+        )
+
+
+def run_batch(
+    batch: Sequence[Series], settings: TaskSettings, attempt: int = 1
+) -> list[EntityResult]:
+    """Forecast the entities of a batch, one after another.
+
+    Parameters
+    ----------
+    batch : sequence of Series
+    settings : TaskSettings
+    attempt : int
+
+    Returns
+    -------
+    list of EntityResult
+        One for each entity, in the same order; an entity's trouble is its result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from daskcast.records import Series
+    >>> y = 100 + 10 * np.sin(np.arange(60) * np.pi / 6)
+    >>> future = np.arange(60, 72)
+    >>> jfk = Series("JFK", y, 59, future, freq="1", season_length=12)
+    >>> [result] = run_batch([jfk], TaskSettings(SearchRules(engine="portfolio")))
+    >>> str(result.status), result.forecast.mean.shape
+    ('ok', (12,))
+    """
+    results = [run_entity(series, settings, attempt) for series in batch]
+    assert len(results) == len(batch)
+    return results
+
+
+def run_entity(series: Series, settings: TaskSettings, attempt: int = 1) -> EntityResult:
+    """Forecast one entity; never raises."""
+    begun = time.perf_counter()
+    with logs.bound(entity=series.unique_id):
+        try:
+            # overflow inside a hopeless form is an expected outcome of trying it
+            with np.errstate(all="ignore"):
+                result = _run(series, settings)
+        except Exception as error:  # noqa: BLE001  one entity's trouble never stops another's
+            failure = Failure(type(error).__name__, str(error), traceback.format_exc())
+            result = _failed(series, failure)
+        _log(result)
+    return replace(result, seconds=time.perf_counter() - begun, attempt=attempt)
+
+
+def warm_up() -> None:
+    """Compile or load every kernel, so that no entity pays for it."""
+    t = np.arange(60.0)
+    y = 100.0 + t + 10.0 * np.sin(t * np.pi / 6.0) + t % 5
+    series = Series("warm-up", y, 59, np.arange(60, 64), freq="1", season_length=12)
+    _run(series, TaskSettings(SearchRules(trials=16)))
+
+
+def _run(series: Series, settings: TaskSettings) -> EntityResult:
+    if series.problem is not None:
+        return _failed(series, series.problem)
+    n_obs = int(np.count_nonzero(~np.isnan(series.y)))
+    reason = _unfit(series, n_obs)
+    if reason is not None:
+        return _fallback(series, settings, reason)
+    view = _view(series, settings)
+    try:
+        tuned = tune(
+            view, _families(settings.models), settings.rules, settings.select, series.unique_id
+        )
+    except EntityError as error:
+        return _fallback(series, settings, Failure(type(error).__name__, str(error)))
+    return _tuned_result(series, settings, tuned, view.n_obs)
+
+
+@lru_cache(maxsize=16)
+def _families(names: tuple[str, ...]) -> tuple[Family, ...]:
+    return families(names)
+
+
+def _view(series: Series, settings: TaskSettings) -> View:
+    m, h = series.season_length, len(series.future)
+    cutoffs = windows.cutoffs(
+        series.y,
+        h,
+        n_windows=settings.cv_windows,
+        step_size=settings.step_size,
+        least=needs("Ad", "A" if m > 1 else "N", m),
+    )
+    return view_of(series.y, m, h, cutoffs)
+
+
+def _unfit(series: Series, n_obs: int) -> Failure | None:
+    """Say why no model is tuned for a series, where none can be."""
+    if n_obs < LEAST:
+        return Failure(
+            "TooShort", f"expected at least {LEAST} observations to tune a model, found {n_obs}"
+        )
+    if np.nanmin(series.y) == np.nanmax(series.y):
+        return Failure(
+            "Constant", f"all {n_obs} observations are {series.y[0]:g}: there is nothing to tune"
+        )
+    return None
+
+
+def _tuned_result(
+    series: Series, settings: TaskSettings, tuned: Tuned, n_obs: int
+) -> EntityResult:
+    blend = tuned.blend
+    main = int(blend.weights.argmax())
+    return EntityResult(
+        unique_id=series.unique_id,
+        status=Status.OK,
+        model=_label(tuned, main),
+        params={"forms": _forms(tuned)},
+        n_obs=n_obs,
+        cutoff=series.cutoff,
+        scores=tuned.scores,
+        checks=checks.check_entity(
+            series,
+            tuned.scores,
+            wanted_windows=settings.cv_windows,
+            scaled=tuned.scaled,
+            stopped_by=tuned.stopped_by,
+        ),
+        stopped_by=tuned.stopped_by,
+        forecast=_forecast(series, settings, blend.mean, blend.sd),
+        trials=_trials(tuned),
+    )
+
+
+def _label(tuned: Tuned, position: int) -> str:
+    one = tuned.tried[position]
+    return one.family.label(one.point)
+
+
+def _forms(tuned: Tuned) -> list[dict[str, Any]]:
+    """List the forms of the blend, the heaviest first."""
+    order = sorted(tuned.blend.fitted, key=lambda i: (-tuned.blend.weights[i], i))
+    return [
+        {
+            "form": _label(tuned, i),
+            "weight": float(tuned.blend.weights[i]),
+            **tuned.tried[i].point,
+            **tuned.blend.fitted[i].params,
+        }
+        for i in order
+        if tuned.blend.weights[i] > 0
+    ]
+
+
+def _trials(tuned: Tuned) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(
+            number=i,
+            model=_label(tuned, i),
+            params=one.point,
+            tune_loss=one.loss,
+            weight=float(tuned.blend.weights[i]),
+            seconds=one.seconds,
+            state="failed" if one.rolled is None else "complete",
+            origin=one.origin,
+        )
+        for i, one in enumerate(tuned.tried)
+    )
+
+
+def _fallback(series: Series, settings: TaskSettings, reason: Failure) -> EntityResult:
+    """Forecast by a baseline, and say why."""
+    n_obs = int(np.count_nonzero(~np.isnan(series.y)))
+    seasonal = 1 < series.season_length < n_obs
+    baseline = SeasonalNaive() if seasonal else Naive()
+    view = view_of(series.y, series.season_length, len(series.future))
+    mean, sd = baseline.forecast(series.y, view)
+    return EntityResult(
+        unique_id=series.unique_id,
+        status=Status.FALLBACK,
+        model=type(baseline).__name__,
+        params={"forms": [{"form": type(baseline).__name__, "weight": 1.0}]},
+        n_obs=n_obs,
+        cutoff=series.cutoff,
+        checks=checks.check_entity(
+            series, Scores(), wanted_windows=settings.cv_windows, scaled=False, stopped_by=""
+        ),
+        failure=reason,
+        forecast=_forecast(series, settings, mean, sd),
+    )
+
+
+def _forecast(series: Series, settings: TaskSettings, mean: Floats, sd: Floats) -> Forecast:
+    if not checks.finite(mean):
+        raise EntityError(f"the forecast of {series.unique_id!r} is not finite: {mean}")
+    return Forecast(series.future, mean, *intervals.normal(mean, sd, settings.level))
+
+
+def _failed(series: Series, failure: Failure) -> EntityResult:
+    return EntityResult(
+        unique_id=series.unique_id,
+        status=Status.FAILED,
+        n_obs=int(np.count_nonzero(~np.isnan(series.y))),
+        cutoff=series.cutoff,
+        checks={"repairs": list(series.repairs)},
+        failure=failure,
+    )
+
+
+def _log(result: EntityResult) -> None:
+    if result.failure is None:
+        logger.debug("%s, %d trials", result.model, len(result.trials))
+        return
+    level = logging.ERROR if result.status is Status.FAILED else logging.WARNING
+    reason = result.failure
+    logger.log(level, "%s: %s: %s", result.status, reason.error_type, reason.message)

@@ -1,0 +1,70 @@
+"""The tuning of one entity's model: search, blend, honest scores.
+
+Covers the order of these steps. Does not cover the families (``models``) nor what becomes of an
+entity that cannot be tuned (``task``). The only package that imports skopt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daskcast.tune.blend import Blend, blend, score
+from daskcast.tune.search import Judge, SearchRules, Tried, entity_seed, search
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daskcast.models import Family, View
+    from daskcast.records import Scores
+
+__all__ = ["Judge", "SearchRules", "Tuned", "entity_seed", "tune"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A tuned entity.
+
+    Parameters
+    ----------
+    blend : Blend
+    scores : Scores
+    tried : list of Tried
+        In the order of evaluation.
+    stopped_by : str
+        ``trials``, ``exhausted`` or ``time``.
+    scaled : bool
+        False where the seasonal naive error is zero or unknown, so that losses are unscaled.
+    """
+
+    blend: Blend
+    scores: Scores
+    tried: list[Tried]
+    stopped_by: str
+    scaled: bool
+
+
+def tune(
+    view: View, families: Sequence[Family], rules: SearchRules, select: str, unique_id: str
+) -> Tuned:
+    """Search an entity's space, blend what was tried, score it honestly.
+
+    Parameters
+    ----------
+    view : View
+    families : sequence of Family
+    rules : SearchRules
+    select : {"blend", "best"}
+    unique_id : str
+        Goes into the seed.
+
+    Raises
+    ------
+    EntityError
+        Where not one point could be fitted.
+    """
+    judge = Judge(view, rules.loss)
+    tried, stopped_by = search(view, families, judge, rules, unique_id)
+    return Tuned(
+        blend(view, tried, select), score(view, tried, judge), tried, stopped_by, judge.scaled
+    )

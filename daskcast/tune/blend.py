@@ -1,0 +1,203 @@
+"""The blend of the points that were tried, and its honest scores.
+
+Covers weights, the prequential scores of the blend on the windows, and the final forecast with
+its variance. Does not cover which points are tried (``search``).
+
+A weight is ``exp(-(AICc - min AICc) / 20) * loss ** -2``. Plain AICc weights (temperature 1)
+stake nearly all on one form; the lowest rolling error alone is a noisy judge. Both together,
+tempered, beat either on the M1 competition.
+
+Shapes: K points, W windows, H steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from daskcast import metrics
+from daskcast.errors import EntityError
+from daskcast.models import SeasonalNaive
+from daskcast.records import Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daskcast.models import Family, Fitted, View
+    from daskcast.records import Floats
+    from daskcast.tune.search import Judge, Tried
+
+_TEMPERATURE = 10.0
+_SHARPNESS = 2.0
+#: points below this share of the weight are not fitted to all of the past
+_TRIM = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """A weighted mean of fitted points.
+
+    Parameters
+    ----------
+    mean, sd : ndarray of float64, shape [H]
+        The variance is the points' own and the spread between them.
+    weights : ndarray of float64, shape [K]
+        Of every point that was tried; 0 where it takes no part.
+    fitted : mapping of int to Fitted
+        By position among the points.
+    """
+
+    mean: Floats
+    sd: Floats
+    weights: Floats
+    fitted: dict[int, Fitted]
+
+
+def weigh(aicc: Floats, losses: Floats | None, families: Sequence[Family]) -> Floats:
+    """Give the weights of points.
+
+    Likelihoods compare only within a family: across families each family as a whole is weighed by
+    the loss of its best point.
+
+    Parameters
+    ----------
+    aicc : ndarray of float64, shape [K]
+        NaN where a family has no likelihood.
+    losses : ndarray of float64, shape [K], or None
+        Mean loss so far; None before the first window.
+    families : sequence of Family, length K
+
+    Returns
+    -------
+    ndarray of float64, shape [K]
+        Sum to one.
+    """
+    weights = np.zeros(len(aicc))
+    for name in dict.fromkeys(family.name for family in families):
+        member = np.array([family.name == name for family in families])
+        share = _tempered(aicc[member])
+        if losses is not None:
+            share *= _inverse(losses[member])
+        total = 1.0 if losses is None else float(_inverse(losses)[member].max())
+        weights[member] = total * share / share.sum()
+    return weights / weights.sum()
+
+
+def _tempered(aicc: Floats) -> Floats:
+    if np.any(np.isnan(aicc)):
+        return np.ones(len(aicc))
+    share: Floats = np.exp((aicc.min() - aicc) / (2.0 * _TEMPERATURE))
+    return share
+
+
+def _inverse(losses: Floats) -> Floats:
+    floor = max(float(losses.min()), 1e-12)
+    share: Floats = (floor / np.maximum(losses, 1e-12)) ** _SHARPNESS
+    return share
+
+
+def score(view: View, tried: Sequence[Tried], judge: Judge) -> Scores:
+    """Score the blend on each window as it would have been made then.
+
+    On each window the weights know the windows before it, and the likelihood of its own past. Points
+    that the optimizer asked for take no part: they were chosen by the losses of all windows.
+    """
+    n_windows = len(view.cutoffs)
+    known = [t for t in tried if t.rolled is not None]
+    if not n_windows or not known:
+        return Scores(n_windows=n_windows)
+    design = [t for t in known if t.origin != "ask"] or known[:1]
+    forecasts = np.array([t.rolled.forecasts for t in design if t.rolled])
+    aicc = np.array([t.rolled.aicc for t in design if t.rolled])
+    losses = np.array([t.losses for t in design])
+    families = [t.family for t in design]
+    blended = np.empty((n_windows, view.h))
+    for w in range(n_windows):
+        so_far = losses[:, :w].mean(axis=1) if w else None
+        weights = weigh(aicc[:, w], so_far, families)
+        blended[w] = (weights[:, None] * forecasts[:, w]).sum(axis=0)
+    return _scores(view, judge, blended, min(t.loss for t in known))
+
+
+def _scores(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scores:
+    naive = SeasonalNaive()
+    baseline = np.array([naive.forecast(view.y[:c], view)[0] for c in view.cutoffs])
+    mase, naive_mase, rmsse = (math.nan,) * 3
+    if judge.scaled:
+        mase = float((metrics.mae(blended, judge.truth) / judge.scale_mae).mean())
+        naive_mase = float((metrics.mae(baseline, judge.truth) / judge.scale_mae).mean())
+        rmsse = float(np.sqrt(metrics.mse(blended, judge.truth) / judge.scale_mse).mean())
+    return Scores(
+        n_windows=len(view.cutoffs),
+        tune_loss=tune_loss,
+        cv_mase=mase,
+        cv_rmsse=rmsse,
+        cv_smape=float(metrics.smape(blended, judge.truth).mean()),
+        naive_mase=naive_mase,
+        skill=1.0 - mase / naive_mase if naive_mase > 0 else math.nan,
+    )
+
+
+def blend(view: View, tried: Sequence[Tried], select: str) -> Blend:
+    """Fit the points that matter to all of the past, and average their forecasts.
+
+    Without a window there is no loss, and likelihood alone decides.
+
+    Raises
+    ------
+    EntityError
+        Where not one point could be fitted.
+    """
+    known = [i for i, t in enumerate(tried) if t.rolled is not None]
+    losses = np.array([tried[i].loss for i in known])
+    if len(view.cutoffs) and known:
+        known = [known[i] for i in _worth_fitting([tried[i] for i in known], losses, select)]
+    fitted = {}
+    for i in known:
+        done = _finish(view, tried[i])
+        if done is not None:
+            fitted[i] = done
+    if not fitted:
+        raise EntityError(f"none of the {len(tried)} forms tried could be fitted")
+    chosen = [tried[i] for i in fitted]
+    weights = weigh(
+        np.array([done.aicc for done in fitted.values()]),
+        np.array([t.loss for t in chosen]) if len(view.cutoffs) else None,
+        [t.family for t in chosen],
+    )
+    if select == "best":
+        weights = (weights == weights.max()).astype(float)
+    return _average(weights / weights.sum(), fitted, len(tried))
+
+
+def _worth_fitting(known: Sequence[Tried], losses: Floats, select: str) -> list[int]:
+    """Give the positions of the points that may weigh something in the end."""
+    if select == "best":
+        return [int(losses.argmin())]
+    aicc = np.array([t.rolled.aicc[-1] for t in known if t.rolled])
+    weights = weigh(aicc, losses, [t.family for t in known])
+    return [int(i) for i in np.flatnonzero(weights >= _TRIM * weights.max())]
+
+
+def _finish(view: View, tried: Tried) -> Fitted | None:
+    start = tried.rolled.start if tried.rolled else None
+    try:
+        fitted = tried.family.finish(view, tried.point, start)
+    except EntityError:
+        return None
+    return fitted if np.all(np.isfinite(fitted.mean)) and np.all(np.isfinite(fitted.sd)) else None
+
+
+def _average(weights: Floats, fitted: dict[int, Fitted], n_tried: int) -> Blend:
+    means = np.array([done.mean for done in fitted.values()])
+    variances = np.array([done.sd**2 for done in fitted.values()])
+    column = weights[:, None]
+    # sums over the first axis, not matrix products: equal to the bit with any BLAS
+    mean = (column * means).sum(axis=0)
+    variance = (column * (variances + (means - mean) ** 2)).sum(axis=0)
+    spread = np.zeros(n_tried)
+    spread[list(fitted)] = weights
+    return Blend(mean, np.sqrt(variance), spread, fitted)

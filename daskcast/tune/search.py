@@ -1,0 +1,241 @@
+"""The search of one entity's space.
+
+Covers which points are tried, in which order, and their loss on the windows. Does not cover how
+the points that were tried are weighted (``blend``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from skopt import Optimizer
+
+from daskcast import metrics
+from daskcast.errors import EntityError
+from daskcast.models import Rolled
+from daskcast.tune.space import FiniteSpace
+from daskcast.tune.surrogate import FixedGP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daskcast.models import Family, Space, View
+    from daskcast.models.base import Point
+    from daskcast.records import Floats
+
+_CANDIDATES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRules:
+    """What bounds the search of each entity.
+
+    Parameters
+    ----------
+    engine : {"skopt", "portfolio"}
+    trials : int
+    seconds : float or None
+    loss : str
+    seed : int
+        Of the run; that of an entity also depends on its id, and on nothing else.
+    """
+
+    engine: str = "skopt"
+    trials: int = 24
+    seconds: float | None = None
+    loss: str = "mase"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One point that was tried.
+
+    Parameters
+    ----------
+    family : Family
+    point : mapping
+    rolled : Rolled or None
+        None where the point could not be fitted.
+    losses : ndarray of float64, shape [W]
+        On each window; NaN where it could not be fitted.
+    seconds : float
+    origin : {"design", "ask", "portfolio"}
+    """
+
+    family: Family
+    point: Point
+    rolled: Rolled | None
+    losses: Floats
+    seconds: float
+    origin: str
+
+    @property
+    def loss(self) -> float:
+        """Mean over the windows; NaN where there is none, or the point could not be fitted."""
+        return float(self.losses.mean()) if len(self.losses) else math.nan
+
+
+def entity_seed(seed: int, unique_id: str) -> int:
+    """Give the seed of one entity, from the seed of the run and its id alone.
+
+    Examples
+    --------
+    >>> entity_seed(0, "JFK") == entity_seed(0, "JFK") != entity_seed(1, "JFK")
+    True
+    """
+    digest = hashlib.blake2b(f"{seed}\0{unique_id}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
+class Judge:
+    """Scores forecasts of an entity's windows.
+
+    Parameters
+    ----------
+    view : View
+    loss : str
+        Name of the loss; one that needs a scale falls back to the mean absolute error where the
+        scale of any window is zero or unknown.
+    """
+
+    def __init__(self, view: View, loss: str) -> None:
+        self.truth = metrics.actuals(view.y, view.cutoffs, view.h)
+        self.scale_mae, self.scale_mse = metrics.naive_scales(
+            view.y, view.cutoffs, view.season_length
+        )
+        self.scaled = bool(np.all(self.scale_mae > 0))
+        self.loss = loss if self.scaled or loss not in {"mase", "rmsse"} else "mae"
+
+    def losses(self, forecasts: Floats) -> Floats:
+        """Give the loss on each window, shape [..., W], of forecasts [..., W, H]."""
+        if self.loss == "smape":
+            return metrics.smape(forecasts, self.truth)
+        if self.loss in {"mase", "mae"}:
+            error = metrics.mae(forecasts, self.truth)
+            return error / self.scale_mae if self.loss == "mase" else error
+        error = metrics.mse(forecasts, self.truth)
+        if self.loss == "rmsse":
+            error = error / self.scale_mse
+        root: Floats = np.sqrt(error)
+        return root
+
+
+def search(
+    view: View, families: Sequence[Family], judge: Judge, rules: SearchRules, unique_id: str
+) -> tuple[list[Tried], str]:
+    """Try points of an entity's space.
+
+    Half of the trials are first points that are known to do well, the rest is asked of a
+    ``skopt.Optimizer``. No point is tried twice.
+
+    Returns
+    -------
+    tried : list of Tried
+        In the order of evaluation.
+    stopped_by : {"trials", "exhausted", "time"}
+    """
+    seed = entity_seed(rules.seed, unique_id)
+    deadline = math.inf if rules.seconds is None else time.monotonic() + rules.seconds
+    tried: list[Tried] = []
+    reasons = set()
+    for family in families:
+        space = family.space(view)
+        if space.points:
+            searches = rules.engine == "skopt" and len(view.cutoffs) > 0
+            walk = _ask(space, rules, seed) if searches else _portfolio(space)
+            reasons.add(_evaluate_all(_Bench(view, family, judge, deadline), walk, tried))
+    return tried, next((r for r in ("time", "trials") if r in reasons), "exhausted")
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Where points are evaluated."""
+
+    view: View
+    family: Family
+    judge: Judge
+    deadline: float
+
+    def evaluate(self, point: Point, origin: str) -> Tried:
+        """Fit a point on the windows and score it; a point that cannot be fitted has no loss."""
+        if not len(self.view.cutoffs):
+            unscored = Rolled(np.empty((0, self.view.h)), np.full(1, math.nan), np.empty(0))
+            return Tried(self.family, point, unscored, np.empty(0), 0.0, origin)
+        begun = time.perf_counter()
+        try:
+            rolled = self.family.roll(self.view, point)
+            losses = self.judge.losses(rolled.forecasts)
+        except EntityError:
+            rolled = None
+        if rolled is None or not np.all(np.isfinite(losses)):
+            rolled, losses = None, np.full(len(self.view.cutoffs), math.nan)
+        return Tried(self.family, point, rolled, losses, time.perf_counter() - begun, origin)
+
+
+Walk = Generator[tuple["Point", str], float, str]
+
+
+def _evaluate_all(bench: _Bench, walk: Walk, tried: list[Tried]) -> str:
+    """Evaluate what the walk proposes, tell it each loss; give the reason for which it ended."""
+    try:
+        point, origin = next(walk)
+        while True:
+            tried.append(bench.evaluate(point, origin))
+            if time.monotonic() > bench.deadline:
+                return "time"
+            point, origin = walk.send(tried[-1].loss)
+    except StopIteration as end:
+        return str(end.value)
+
+
+def _portfolio(space: Space) -> Walk:
+    for point in space.points[: space.n_portfolio]:
+        yield point, "portfolio"
+    return "exhausted"
+
+
+def _ask(space: Space, rules: SearchRules, seed: int) -> Walk:
+    """Propose the first points, then what the optimizer asks for, until the trials are spent."""
+    finite = FiniteSpace(space)
+    n_design = min(max(rules.trials // 2, 1), len(space.points))
+    losses = []
+    for row, point in zip(finite.rows[:n_design], space.points, strict=False):
+        finite.see(row)
+        losses.append((yield point, "design"))
+    if rules.trials <= n_design or not finite.unseen:
+        return "exhausted" if not finite.unseen else "trials"
+    optimizer = Optimizer(
+        finite.dimensions,
+        base_estimator=FixedGP(),
+        n_initial_points=n_design,
+        acq_func="LCB",
+        acq_optimizer="sampling",
+        acq_optimizer_kwargs={"n_points": _CANDIDATES},
+        model_queue_size=1,
+        random_state=seed,
+    )
+    optimizer.space = finite
+    optimizer.tell(finite.rows[:n_design], _told(losses))
+    for _ in range(rules.trials - n_design):
+        row = optimizer.ask()
+        position = finite.see(row)
+        loss = yield space.points[position], "ask"
+        if not finite.unseen:
+            return "exhausted"
+        optimizer.tell(row, _told([loss], worst=max(optimizer.yi))[0])
+    return "trials"
+
+
+def _told(losses: Sequence[float], worst: float = -math.inf) -> list[float]:
+    """Give what the optimizer is told: log losses; a failed point counts as the worst seen."""
+    logs = [math.nan if math.isnan(loss) else math.log(max(loss, 1e-12)) for loss in losses]
+    worst = max([worst, *(x for x in logs if not math.isnan(x))])
+    stand_in = worst if math.isfinite(worst) else 0.0
+    return [stand_in if math.isnan(x) else x for x in logs]
