@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def check_entity(
-    series: Series, scores: Scores, *, wanted_windows: int, scaled: bool, stopped_by: str
+    series: Series,
+    scores: Scores,
+    *,
+    wanted_windows: int,
+    needed: int | None,
+    scaled: bool,
+    stopped_by: str,
 ) -> dict[str, Any]:
     """Check one entity.
 
@@ -25,6 +31,8 @@ def check_entity(
     series : Series
     scores : Scores
     wanted_windows : int
+    needed : int or None
+        Observations before the first window; None where nothing was tuned.
     scaled : bool
         False where the seasonal naive error is zero or unknown before some window.
     stopped_by : str
@@ -41,7 +49,7 @@ def check_entity(
         "repairs": list(series.repairs),
         "reproducible": stopped_by != "time",
         "scale_defined": scaled if scores.n_windows else None,
-        "windows": _windows(series, scores, wanted_windows),
+        "windows": _windows(series, scores, wanted_windows, needed),
     }
 
 
@@ -50,9 +58,14 @@ def finite(mean: Floats) -> bool:
     return bool(np.all(np.isfinite(mean)))
 
 
-def _windows(series: Series, scores: Scores, wanted: int) -> str:
+def _windows(series: Series, scores: Scores, wanted: int, needed: int | None) -> str:
     if scores.n_windows:
         return f"{scores.n_windows} of {wanted}"
     if not wanted:
         return "none wanted"
-    return f"none: {len(series.y)} steps are too few before a horizon of {len(series.future)}"
+    if needed is None:
+        return "none: nothing was tuned"
+    return (
+        f"none: the first needs {needed} observations before a horizon of {len(series.future)}, "
+        f"the series has {len(series.y)} steps"
+    )

@@ -126,7 +126,10 @@ class ForecastConfig:
             raise ConfigError(
                 f"unknown options {', '.join(unknown)}; known are {', '.join(sorted(known))}"
             )
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+        values: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in options.items()
+        }
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

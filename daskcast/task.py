@@ -157,9 +157,14 @@ def _view(series: Series, settings: TaskSettings) -> View:
         h,
         n_windows=settings.cv_windows,
         step_size=settings.step_size,
-        least=needs("Ad", "A" if m > 1 else "N", m),
+        least=_least(m),
     )
     return view_of(series.y, m, h, cutoffs)
+
+
+def _least(season_length: int) -> int:
+    """Give the observations before the first window: enough for the largest form."""
+    return needs("Ad", "A" if season_length > 1 else "N", season_length)
 
 
 def _unfit(series: Series, n_obs: int) -> Failure | None:
@@ -175,9 +180,7 @@ def _unfit(series: Series, n_obs: int) -> Failure | None:
     return None
 
 
-def _tuned_result(
-    series: Series, settings: TaskSettings, tuned: Tuned, n_obs: int
-) -> EntityResult:
+def _tuned_result(series: Series, settings: TaskSettings, tuned: Tuned, n_obs: int) -> EntityResult:
     blend = tuned.blend
     main = int(blend.weights.argmax())
     return EntityResult(
@@ -192,6 +195,7 @@ def _tuned_result(
             series,
             tuned.scores,
             wanted_windows=settings.cv_windows,
+            needed=_least(series.season_length),
             scaled=tuned.scaled,
             stopped_by=tuned.stopped_by,
         ),
@@ -252,7 +256,12 @@ def _fallback(series: Series, settings: TaskSettings, reason: Failure) -> Entity
         n_obs=n_obs,
         cutoff=series.cutoff,
         checks=checks.check_entity(
-            series, Scores(), wanted_windows=settings.cv_windows, scaled=False, stopped_by=""
+            series,
+            Scores(),
+            wanted_windows=settings.cv_windows,
+            needed=None,
+            scaled=False,
+            stopped_by="",
         ),
         failure=reason,
         forecast=_forecast(series, settings, mean, sd),

@@ -29,9 +29,7 @@ __all__ = [
     "view_of",
 ]
 
-_FAMILIES: dict[str, type[Family]] = {
-    cls.name: cls for cls in (ETS, SeasonalNaive, Naive, Drift)
-}
+_FAMILIES: dict[str, type[Family]] = {cls.name: cls for cls in (ETS, SeasonalNaive, Naive, Drift)}
 
 
 def families(names: Sequence[str | Family]) -> tuple[Family, ...]:

@@ -23,7 +23,23 @@ TRENDS = ("N", "Ad", "A")
 SEASONS = ("N", "A", "M")
 CRITERIA = ("likelihood", "absolute")
 POWERS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
-ORDER = ("MAdM", "AAdA", "MNM", "ANA", "MAM", "AAA", "MAdA", "MNA", "MAA", "AAdN", "ANN", "AAN", "MAdN", "MNN", "MAN")
+ORDER = (
+    "MAdM",
+    "AAdA",
+    "MNM",
+    "ANA",
+    "MAM",
+    "AAA",
+    "MAdA",
+    "MNA",
+    "MAA",
+    "AAdN",
+    "ANN",
+    "AAN",
+    "MAdN",
+    "MNN",
+    "MAN",
+)
 #: fewest observations for any form
 LEAST = 6
 
@@ -78,11 +94,7 @@ class ETS:
     def space(self, view: View) -> Space:
         """Give all admissible points for this entity."""
         forms = tuple(
-            (e, t, s)
-            for s in SEASONS
-            for t in TRENDS
-            for e in ("A", "M")
-            if _fits(view, e, t, s)
+            (e, t, s) for s in SEASONS for t in TRENDS for e in ("A", "M") if _fits(view, e, t, s)
         )
         return _space(forms, 1 if view.low > 0 else 0 if view.low == 0 else -1)
 
@@ -111,7 +123,9 @@ class ETS:
             _back(forecasts, power, shift)
         k = n_params(str(point["trend"]), str(point["season"]), m)
         counts = np.array([*_counts(view), view.n_obs])
-        return Rolled(forecasts, _aicc(loglik + _jacobian(view, power, shift, logs), k, counts), start)
+        return Rolled(
+            forecasts, _aicc(loglik + _jacobian(view, power, shift, logs), k, counts), start
+        )
 
     def finish(self, view: View, point: Point, start: Floats | None) -> Fitted:
         """Fit to all of the past, from ``start`` where there is one, and forecast."""

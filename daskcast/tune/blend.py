@@ -83,7 +83,8 @@ def weigh(aicc: Floats, losses: Floats | None, families: Sequence[Family]) -> Fl
             share *= _inverse(losses[member])
         total = 1.0 if losses is None else float(_inverse(losses)[member].max())
         weights[member] = total * share / share.sum()
-    return weights / weights.sum()
+    weights /= weights.sum()
+    return weights
 
 
 def _tempered(aicc: Floats) -> Floats:
@@ -100,26 +101,41 @@ def _inverse(losses: Floats) -> Floats:
 
 
 def score(view: View, tried: Sequence[Tried], judge: Judge) -> Scores:
-    """Score the blend on each window as it would have been made then.
-
-    On each window the weights know the windows before it, and the likelihood of its own past. Points
-    that the optimizer asked for take no part: they were chosen by the losses of all windows.
-    """
-    n_windows = len(view.cutoffs)
+    """Score the blend on each window as it would have been made then; see :func:`prequential`."""
     known = [t for t in tried if t.rolled is not None]
-    if not n_windows or not known:
-        return Scores(n_windows=n_windows)
+    if not len(view.cutoffs) or not known:
+        return Scores(n_windows=len(view.cutoffs))
+    return _scores(view, judge, prequential(view, known), min(t.loss for t in known))
+
+
+def prequential(view: View, known: Sequence[Tried]) -> Floats:
+    """Blend the forecasts of each window as it would have been done then.
+
+    On each window the weights know the windows before it, and the likelihood of its own past.
+    Points that the optimizer asked for take no part: they were chosen by the losses of all windows.
+
+    Parameters
+    ----------
+    view : View
+        With at least one window.
+    known : sequence of Tried
+        Points that could be fitted, at least one, in the order of evaluation.
+
+    Returns
+    -------
+    ndarray of float64, shape [W, H]
+    """
     design = [t for t in known if t.origin != "ask"] or known[:1]
     forecasts = np.array([t.rolled.forecasts for t in design if t.rolled])
     aicc = np.array([t.rolled.aicc for t in design if t.rolled])
     losses = np.array([t.losses for t in design])
     families = [t.family for t in design]
-    blended = np.empty((n_windows, view.h))
-    for w in range(n_windows):
+    blended = np.empty((len(view.cutoffs), view.h))
+    for w in range(len(view.cutoffs)):
         so_far = losses[:, :w].mean(axis=1) if w else None
         weights = weigh(aicc[:, w], so_far, families)
         blended[w] = (weights[:, None] * forecasts[:, w]).sum(axis=0)
-    return _scores(view, judge, blended, min(t.loss for t in known))
+    return blended
 
 
 def _scores(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scores:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import dataclass
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -148,8 +148,7 @@ def search(
     for family in families:
         space = family.space(view)
         if space.points:
-            searches = rules.engine == "skopt" and len(view.cutoffs) > 0
-            walk = _ask(space, rules, seed) if searches else _portfolio(space)
+            walk = _walk(space, view, rules, seed)
             reasons.add(_evaluate_all(_Bench(view, family, judge, deadline), walk, tried))
     return tried, next((r for r in ("time", "trials") if r in reasons), "exhausted")
 
@@ -184,20 +183,31 @@ Walk = Generator[tuple["Point", str], float, str]
 
 def _evaluate_all(bench: _Bench, walk: Walk, tried: list[Tried]) -> str:
     """Evaluate what the walk proposes, tell it each loss; give the reason for which it ended."""
-    try:
-        point, origin = next(walk)
-        while True:
-            tried.append(bench.evaluate(point, origin))
-            if time.monotonic() > bench.deadline:
-                return "time"
-            point, origin = walk.send(tried[-1].loss)
-    except StopIteration as end:
-        return str(end.value)
+    loss = None
+    while True:
+        # around the walk alone: a family that raises StopIteration has failed, it ends no search
+        try:
+            point, origin = next(walk) if loss is None else walk.send(loss)
+        except StopIteration as end:
+            return str(end.value)
+        tried.append(bench.evaluate(point, origin))
+        if time.monotonic() > bench.deadline:
+            return "time"
+        loss = tried[-1].loss
 
 
-def _portfolio(space: Space) -> Walk:
-    for point in space.points[: space.n_portfolio]:
-        yield point, "portfolio"
+def _walk(space: Space, view: View, rules: SearchRules, seed: int) -> Walk:
+    """Choose how the space is walked; without a window there is no loss to search by."""
+    if rules.engine == "portfolio":
+        return _listed(space.points[: space.n_portfolio], "portfolio")
+    if not len(view.cutoffs):
+        return _listed(space.points[: min(space.n_portfolio, rules.trials)], "design")
+    return _ask(space, rules, seed)
+
+
+def _listed(points: Sequence[Point], origin: str) -> Walk:
+    for point in points:
+        yield point, origin
     return "exhausted"
 
 

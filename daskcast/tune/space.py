@@ -77,12 +77,12 @@ class FiniteSpace(SkoptSpace):  # type: ignore[misc]
             left = list(random_state.choice(left, size=n_samples, replace=False))
         return [self.rows[i] for i in left]
 
-    def transform(self, X: Sequence[Row]) -> Floats:  # noqa: N803
+    def transform(self, X: Sequence[Row]) -> Floats:
         """Look up the coordinates of points."""
         found: Floats = self.codes[[self._place[tuple(row)] for row in X]]
         return found
 
-    def inverse_transform(self, Xt: Floats) -> list[Row]:  # noqa: N803
+    def inverse_transform(self, Xt: Floats) -> list[Row]:
         """Look up the points at coordinates."""
         return [self.rows[self._at_code[np.ascontiguousarray(code).tobytes()]] for code in Xt]
 

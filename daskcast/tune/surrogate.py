@@ -46,8 +46,8 @@ class FixedGP(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Give an unfitted copy, without the validation that a general clone does."""
         return type(self)(self.noise)
 
-    def fit(self, X: Floats, y: Sequence[float]) -> Self:  # noqa: N803
-        """Keep the trials, their losses standardised by rank-preserving centre and scale.
+    def fit(self, X: Floats, y: Sequence[float]) -> Self:
+        """Keep the trials, their losses standardised to mean 0 and variance 1.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class FixedGP(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.y_ = (losses - self.centre_) / self.scale_
         return self
 
-    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:  # noqa: N803
+    def predict(self, X: Floats, return_std: bool = False) -> Floats | tuple[Floats, Floats]:
         """Give the posterior mean, and its standard deviation where asked for.
 
         Parameters
@@ -78,7 +78,7 @@ class FixedGP(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @kernel
-def covariance(a, b):
+def covariance(a: Floats, b: Floats) -> float:
     """Give the squared exponential kernel of two points."""
     total = 0.0
     for j in range(len(a)):
@@ -87,7 +87,9 @@ def covariance(a, b):
 
 
 @kernel
-def posterior(x, y, points, noise, mean, std):
+def posterior(
+    x: Floats, y: Floats, points: Floats, noise: float, mean: Floats, std: Floats
+) -> None:
     """Write the posterior mean and standard deviation at ``points`` [c, d].
 
     By Cholesky's factor in plain loops (Rasmussen and Williams, 2006, algorithm 2.1).
@@ -95,28 +97,28 @@ def posterior(x, y, points, noise, mean, std):
     n = len(x)
     low = np.zeros((n, n))
     z = np.zeros(n)
-    k = np.zeros(n)
+    solved = np.zeros(n)
     for i in range(n):
         for j in range(i + 1):
             total = covariance(x[i], x[j])
             if i == j:
                 total += noise
-            for l in range(j):
-                total -= low[i, l] * low[j, l]
+            for k in range(j):
+                total -= low[i, k] * low[j, k]
             low[i, j] = math.sqrt(total) if i == j else total / low[j, j]
         total = y[i]
-        for l in range(i):
-            total -= low[i, l] * z[l]
+        for k in range(i):
+            total -= low[i, k] * z[k]
         z[i] = total / low[i, i]
     for c in range(len(points)):
         value = 0.0
         rest = 1.0
         for i in range(n):
             total = covariance(points[c], x[i])
-            for l in range(i):
-                total -= low[i, l] * k[l]
-            k[i] = total / low[i, i]
-            value += k[i] * z[i]
-            rest -= k[i] * k[i]
+            for k in range(i):
+                total -= low[i, k] * solved[k]
+            solved[i] = total / low[i, i]
+            value += solved[i] * z[i]
+            rest -= solved[i] * solved[i]
         mean[c] = value
         std[c] = math.sqrt(max(rest, 1e-12))
