@@ -118,10 +118,10 @@ def seasonal_indices(y: Floats, n: int, season: int, m: int, x: Floats) -> None:
         weight = 0.0
         for k in range(t - half, t + half + 1):
             w = 0.5 if (m % 2 == 0 and (k == t - half or k == t + half)) else 1.0
-            if y[k] == y[k]:
+            if not math.isnan(y[k]):
                 total += w * y[k]
                 weight += w
-        if y[t] == y[t] and weight > 0.0:
+        if not math.isnan(y[t]) and weight > 0.0:
             base = total / weight
             if season == MULTIPLICATIVE:
                 if base > 0.0:
@@ -155,7 +155,7 @@ def end_states(y: Floats, n: int, trend: int, season: int, m: int, x: Floats) ->
     stt = 0.0
     sty = 0.0
     for t in range(n):
-        if y[t] == y[t]:
+        if not math.isnan(y[t]):
             v = y[t]
             if season == ADDITIVE:
                 v -= x[HEAD + t % m]
@@ -440,7 +440,7 @@ def boxcox(y: Floats, lam: float, out: Floats) -> float:
     """Write the Box-Cox transform of ``y`` to ``out``; NaN stays NaN. Gives the sum of log(y)."""
     logs = 0.0
     for t in range(len(y)):
-        if y[t] == y[t]:
+        if not math.isnan(y[t]):
             if lam == 0.0:
                 out[t] = math.log(y[t])
             else:
