@@ -1,0 +1,24 @@
+"""The only reader of data: from what the user has to regular series, all validation on the way.
+
+Covers :func:`open_source` (on the client) and :func:`regularise` (on a worker, batch by batch).
+Does not cover packing entities into batches (``partition``) or modelling them (``task``).
+
+::
+
+    readers, frames      a path or a data frame
+    folder, footers      a folder of Parquet files, read on the workers
+    columns, times       the three columns, checked, as plain arrays
+    rows, memory         the panel as flat arrays with offsets
+    duplicates, infer    repeated times; the step of each entity
+    grid, future         regular series; the times to forecast
+    frequency, dates     aliases; arithmetic of the calendar
+    troubles             what is wrong with an entity, in words
+"""
+
+from __future__ import annotations
+
+from daskcast.panel.grid import GridRules, regularise
+from daskcast.panel.readers import open_source
+from daskcast.panel.rows import BatchData, Rows, Source
+
+__all__ = ["BatchData", "GridRules", "Rows", "Source", "open_source", "regularise"]

@@ -1,0 +1,183 @@
+"""A folder of Parquet files, read where the work is done.
+
+Covers the source that the client sees and the batches that workers read. Does not cover the index
+that the client makes of footers and ids (``footers``), or single files (``readers``): those are
+read whole.
+
+An entity may be spread over several files. A batch reads the row groups in which its entities
+are, so files sorted by entity, or one file for each (``unique_id=JFK/part-0.parquet``, as Hive
+writes them), are read once; files by date are read by every batch.
+
+What only the rows can tell, such as a time that is no date, is found on the worker and becomes
+the problem of that entity.
+
+Shapes: E entities, F row groups of all files, N rows of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from daskcast.errors import DataError
+from daskcast.panel.columns import encoded, plain_values, quote, shorten
+from daskcast.panel.footers import (
+    BROKEN,
+    fingerprint,
+    index_ids,
+    list_files,
+    opened,
+    read_heads,
+)
+from daskcast.panel.memory import describe
+from daskcast.panel.rows import sort_rows
+from daskcast.panel.times import plain_times_or_missing
+
+if TYPE_CHECKING:
+    from daskcast.config import ForecastConfig
+    from daskcast.panel.footers import RowGroup
+    from daskcast.panel.rows import BatchData, Ints, Rows
+    from daskcast.records import Columns, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class FolderBatch:
+    """Some entities of a folder: names alone, until loaded on a worker.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        Ascending.
+    groups : tuple of RowGroup
+        In which they are, in the order of the files.
+    columns : Columns
+    whole : bool
+        Whether times are an index of whole numbers.
+    """
+
+    ids: tuple[str, ...]
+    groups: tuple[RowGroup, ...]
+    columns: Columns
+    whole: bool
+
+    def load(self) -> Rows:
+        """Read the rows of these entities.
+
+        Raises
+        ------
+        DataError
+            Where a file has changed or cannot be read any more.
+        """
+        parts: list[tuple[Ints, Ints, Floats]] = []
+        for url, members in groupby(self.groups, key=lambda group: group.url):
+            try:
+                parts.append(self._read(url, list(members)))
+            except BROKEN as error:
+                raise DataError(f"cannot read {quote(url)} any more: {error}") from error
+        codes, bits, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+        times = bits if self.whole else bits.view("M8[us]")
+        return sort_rows(codes, self.ids, times, values)
+
+    def _read(self, url: str, groups: list[RowGroup]) -> tuple[Ints, Ints, Floats]:
+        """Read this batch's rows of one file: position of the entity, bits of time, value."""
+        time, target, entity = self.columns.time, self.columns.target, groups[0].entity
+        names = [time, target] if entity is not None else [self.columns.entity, time, target]
+        with opened(url) as parquet:
+            table = parquet.read_row_groups([group.number for group in groups], columns=names)
+        if missing := set(names) - set(table.column_names):
+            raise DataError(f"{quote(url)} has changed: it has lost {shorten(sorted(missing))}")
+        codes = np.full(len(table), -1, np.int64)
+        if entity is not None:
+            codes[:] = self.ids.index(entity)
+        else:
+            ids = encoded(table[self.columns.entity])
+            place = pc.index_in(
+                ids.dictionary.cast(pa.large_string()), pa.array(self.ids, pa.large_string())
+            )
+            codes = np.asarray(pc.fill_null(place.take(ids.indices), -1), np.int64)
+        rows = np.flatnonzero(codes >= 0)
+        table = table.take(pa.array(rows))
+        times = plain_times_or_missing(table[time], whole=self.whole)
+        values, problems = plain_values(table[target], target)
+        if problems:
+            raise DataError(*(f"{quote(url)} has changed: {problem}" for problem in problems))
+        return codes[rows], times.view(np.int64), values
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder of Parquet files; see :class:`daskcast.panel.Source`.
+
+    Parameters
+    ----------
+    ids : tuple of str, length E
+    sizes : ndarray of int64, shape [E]
+    groups : tuple of RowGroup, length F
+    owners, members : ndarray of int64
+        Entity ``i`` is in the row groups ``members[owners[i]:owners[i + 1]]``.
+    fingerprint : str
+        Digest of the names of the files, their sizes and footers.
+    columns : Columns
+    whole : bool
+        Whether times are an index of whole numbers.
+    """
+
+    ids: tuple[str, ...]
+    sizes: Ints
+    groups: tuple[RowGroup, ...]
+    owners: Ints
+    members: Ints
+    fingerprint: str
+    columns: Columns
+    whole: bool
+
+    @classmethod
+    def of(cls, path: str, config: ForecastConfig) -> FolderSource:
+        """List the files, check their columns and index their ids.
+
+        Raises
+        ------
+        DataError
+            Names every problem of the table.
+        """
+        files = list_files(path)
+        heads = read_heads(files, config.columns, config.freq)
+        index = index_ids(heads, config.columns.entity)
+        owners, members = index.invert()
+        return cls(
+            index.ids,
+            index.sizes,
+            index.groups,
+            owners,
+            members,
+            fingerprint(heads),
+            config.columns,
+            heads[0].whole,
+        )
+
+    @cached_property
+    def n_rows(self) -> int:
+        """Rows in all."""
+        return int(self.sizes.sum())
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, rows, entities, fingerprint, columns: JSON-ready."""
+        return describe(self, kind="parquet-folder", columns=self.columns)
+
+    def select(self, positions: Ints) -> BatchData:
+        """Name the row groups of the entities at some positions of ``ids``."""
+        chosen = np.unique(positions)
+        parts = [self.members[self.owners[i] : self.owners[i + 1]] for i in chosen]
+        groups = np.unique(np.concatenate(parts)).tolist() if parts else []
+        return FolderBatch(
+            tuple(self.ids[i] for i in chosen),
+            tuple(self.groups[i] for i in groups),
+            self.columns,
+            self.whole,
+        )
