@@ -1,0 +1,25 @@
+"""The run folder: what a run keeps, made for local disks and object stores alike.
+
+Covers writing batches so that they count whole or not at all, telling which count, the manifest,
+and reading all of it back. Does not cover MLflow (``tracking``) or the page (``report``).
+"""
+
+from daskcast.redact import redact_uri
+from daskcast.store.folder import RunFolder
+from daskcast.store.manifest import check_same
+from daskcast.store.marker import FORMAT, Marker
+from daskcast.store.query import EntityView
+from daskcast.store.schema import TABLES, forecast_columns, level_label, schema_of
+
+__all__ = [
+    "FORMAT",
+    "TABLES",
+    "EntityView",
+    "Marker",
+    "RunFolder",
+    "check_same",
+    "forecast_columns",
+    "level_label",
+    "redact_uri",
+    "schema_of",
+]

@@ -1,0 +1,254 @@
+"""Where the bytes of a run folder go: a local folder, or any place that fsspec reaches.
+
+Covers reading, writing and listing whole files by their names in the folder. Does not cover what
+the files hold or mean (``folder``).
+
+A local file is written beside its name, synced to the disk, then renamed: under its name there is
+never half a file. An object store has no rename and needs none, as an object appears whole or not
+at all; anywhere else the checksums of the markers tell. Local files go through the functions of
+the operating system: fsspec's cost several times as much.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fsspec.core import url_to_fs
+
+from daskcast.errors import StoreError
+from daskcast.redact import redact_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LOCAL = ("file://", "local://")
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+
+
+class Files(Protocol):
+    """Whole files under a root; names are relative, with ``/``."""
+
+    def read(self, name: str) -> bytes:
+        """Give a file's bytes; FileNotFoundError where there is none."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a whole file, in place of an older one; durable on return where that is local."""
+
+    def create(self, name: str, data: bytes) -> None:
+        """Put a whole file; FileExistsError where there is one."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is such a file."""
+
+    def names(self, folder: str) -> list[str]:
+        """Name the files directly in a subfolder, sorted; empty where there is none."""
+
+    def make_folders(self, folders: Iterable[str]) -> None:
+        """Make subfolders where the place has such things."""
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file is what an interrupted write left behind."""
+    return _TEMPORARY.fullmatch(name.rpartition("/")[2]) is not None
+
+
+def is_local(url: str) -> bool:
+    """Tell a path of this machine from the URL of another place."""
+    return "://" not in url or url.startswith(_LOCAL)
+
+
+def absolute(url: str | os.PathLike[str]) -> str:
+    """Make a local path independent of the current folder; a URL stays."""
+    url = os.fspath(url)
+    if not is_local(url):
+        return url.rstrip("/")
+    path = url.split("://", 1)[1] if url.startswith(_LOCAL) else url
+    return str(Path(path).expanduser().absolute())
+
+
+def files_at(url: str) -> Files:
+    """Give the files under a root.
+
+    Raises
+    ------
+    StoreError
+        Where the kind of place is unknown or its package is missing.
+    """
+    if is_local(url):
+        return LocalFiles(absolute(url))
+    try:
+        filesystem, root = url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise StoreError(f"cannot use the run folder {redact_uri(url)}: {error}") from error
+    return RemoteFiles(filesystem, root)
+
+
+class LocalFiles:
+    """Files in a folder of this machine.
+
+    Parameters
+    ----------
+    root : str
+        An absolute path.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = Path(root)
+
+    def read(self, name: str) -> bytes:
+        """Give a file's bytes."""
+        return (self._root / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write beside, sync, rename."""
+        path = self._root / name
+        beside = self._beside(path, data)
+        try:
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write beside, then link: of two that create the same file, one is refused."""
+        path = self._root / name
+        beside = self._beside(path, data)
+        try:
+            path.hardlink_to(beside)
+        except FileExistsError:
+            raise
+        except OSError:  # a filesystem without hard links
+            if path.exists():
+                raise FileExistsError(path) from None
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+    def _beside(self, path: Path, data: bytes) -> Path:
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        number = os.open(beside, flags, 0o666)
+        try:
+            _write_all(number, data)
+            os.fsync(number)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(number)
+        return beside
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        (self._root / name).unlink(missing_ok=True)
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is such a file."""
+        return (self._root / name).is_file()
+
+    def names(self, folder: str) -> list[str]:
+        """Name the files in a subfolder."""
+        try:
+            with os.scandir(self._root / folder) as found:
+                return sorted(entry.name for entry in found if entry.is_file())
+        except FileNotFoundError:
+            return []
+
+    def make_folders(self, folders: Iterable[str]) -> None:
+        """Make the root and its subfolders."""
+        for folder in folders:
+            (self._root / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _write_all(number: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(number, left) :]
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename last, where the system and the filesystem let a folder be synced."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(number)
+
+
+class RemoteFiles:
+    """Files at a place that fsspec reaches.
+
+    Parameters
+    ----------
+    filesystem : fsspec.AbstractFileSystem
+    root : str
+        As that filesystem writes it.
+    """
+
+    def __init__(self, filesystem: Any, root: str) -> None:
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def read(self, name: str) -> bytes:
+        """Give a file's bytes."""
+        return bytes(self._filesystem.cat_file(self._path(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a whole file; make its folder only where the place asks for one."""
+        try:
+            self._filesystem.pipe_file(self._path(name), data)
+        except FileNotFoundError:
+            self._filesystem.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+            self._filesystem.pipe_file(self._path(name), data)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Put a whole file that is not there yet; a race of two is not excluded."""
+        if self.exists(name):
+            raise FileExistsError(self._path(name))
+        self.write(name, data)
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        if self.exists(name):
+            self._filesystem.rm_file(self._path(name))
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is such a file, not trusting what was listed before."""
+        self._filesystem.invalidate_cache()
+        return bool(self._filesystem.isfile(self._path(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Name the files in a subfolder."""
+        self._filesystem.invalidate_cache()
+        try:
+            found = self._filesystem.ls(self._path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file"
+        )
+
+    def make_folders(self, folders: Iterable[str]) -> None:
+        """Make nothing: a folder comes with its first file."""

@@ -1,0 +1,58 @@
+"""Credentials leave every text; the rest of it stays."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskcast.redact import redact_text, redact_uri, redacted
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("postgresql://u:p@db:5432/mlflow", "postgresql://db:5432/mlflow"),
+        ("mysql+pymysql://u:p%40x@db/mlflow", "mysql+pymysql://db/mlflow"),
+        ("https://token@host/path?x=1#top", "https://host/path?x=1#top"),
+        ("https://u:p@[::1]:5000/x", "https://[::1]:5000/x"),
+        ("pg://u:p@ss@host/db", "pg://host/db"),
+        ("pg://u:p/w@host/db", "pg://host/db"),
+        ("pg://u:p@s/w@host/db", "pg://host/db"),
+        ("s3://bucket/a@b/c", "s3://bucket/a@b/c"),
+        ("http://localhost:5000/a@b", "http://localhost:5000/a@b"),
+        ("http://[::1]:5000/a@b", "http://[::1]:5000/a@b"),
+        ("file:///home/me@work/x", "file:///home/me@work/x"),
+        ("abfs://c@account.dfs/x", "abfs://account.dfs/x"),
+        ("https://h/x?sig=abc%3D&sv=2&SharedKey=z", "https://h/x?sig=***&sv=2&SharedKey=***"),
+        ("pg://h/db?password=a;user=b", "pg://h/db?password=***;user=b"),
+        ("https://h/#access_token=abc", "https://h/#access_token=***"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("runs/me@work:1", "runs/me@work:1"),
+        ("", ""),
+    ],
+)
+def test_uris(uri: str, expected: str) -> None:
+    """User, password and secret query values go; host, path and the rest stay."""
+    assert redact_uri(uri) == expected
+    assert redact_text(f"cannot reach {uri} (x)") == f"cannot reach {expected} (x)"
+
+
+def test_values_are_copied() -> None:
+    """Texts within lists and mappings are redacted, and the original stays as it was."""
+    value = {"a": ["s3://u:p@b/x", 1, None], "b": {"c": ("see pg://u:p@h", 2.5)}}
+    assert redacted(value) == {"a": ["s3://b/x", 1, None], "b": {"c": ["see pg://h", 2.5]}}
+    assert value["a"][0] == "s3://u:p@b/x"
+
+
+words = st.text("abcXYZ019._-~%!$*+", min_size=6, max_size=20)
+
+
+@given(user=words, password=words, before=st.text(max_size=10))
+def test_no_password_survives(user: str, password: str, before: str) -> None:
+    """In any text, the password of a URI is gone, and so is the value of a secret."""
+    secret = f"SECRET{password}"
+    text = f"{before} https://{user}:{secret}@host:80/p?api_key={secret}&n=1 after"
+    found = redact_text(text)
+    assert secret not in found
+    assert found.endswith("https://host:80/p?api_key=***&n=1 after")
