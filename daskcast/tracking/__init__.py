@@ -1,0 +1,83 @@
+"""Tracking of runs: a parent run for the panel, a child run for each entity.
+
+Covers what other modules and users need of tracking. Importing it imports no MLflow: that
+happens when a tracker is opened.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daskcast.tracking.base import (
+        Artifact,
+        ChildRun,
+        Delivery,
+        MetricPoint,
+        ParentRun,
+        RunStatus,
+        Tracker,
+        TrackingInfo,
+        run_key,
+    )
+    from daskcast.tracking.children import child_runs
+    from daskcast.tracking.memory import MemoryRun, MemoryTracker
+    from daskcast.tracking.mlflow_client import MlflowTracker
+    from daskcast.tracking.opening import open_tracker
+    from daskcast.tracking.parent import Aggregates, parent_run
+    from daskcast.tracking.writer import TrackingSummary, TrackingWriter, n_requests
+
+_HOMES = {
+    "Aggregates": "parent",
+    "Artifact": "base",
+    "ChildRun": "base",
+    "Delivery": "base",
+    "MemoryRun": "memory",
+    "MemoryTracker": "memory",
+    "MetricPoint": "base",
+    "MlflowTracker": "mlflow_client",
+    "ParentRun": "base",
+    "RunStatus": "base",
+    "Tracker": "base",
+    "TrackingInfo": "base",
+    "TrackingSummary": "writer",
+    "TrackingWriter": "writer",
+    "child_runs": "children",
+    "n_requests": "writer",
+    "open_tracker": "opening",
+    "parent_run": "parent",
+    "run_key": "base",
+}
+
+__all__ = [
+    "Aggregates",
+    "Artifact",
+    "ChildRun",
+    "Delivery",
+    "MemoryRun",
+    "MemoryTracker",
+    "MetricPoint",
+    "MlflowTracker",
+    "ParentRun",
+    "RunStatus",
+    "Tracker",
+    "TrackingInfo",
+    "TrackingSummary",
+    "TrackingWriter",
+    "child_runs",
+    "n_requests",
+    "open_tracker",
+    "parent_run",
+    "run_key",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,374 @@
+"""Sending what is finished to the tracking store while the rest is still being worked on.
+
+Covers :class:`TrackingWriter`: one thread that reads finished batches back from the run folder
+and hands them to a tracker. Does not cover what a run holds (``children``, ``parent``) or how a
+store takes it (``base``, ``memory``, ``mlflow_client``).
+
+Tracking never stops a run: whatever goes wrong becomes one warning, and the forecasts stay in
+the run folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import fsspec.core
+from fsspec.implementations.local import LocalFileSystem
+
+from daskcast.errors import TrackingError
+from daskcast.tracking.base import Artifact, RunStatus, TrackingInfo
+from daskcast.tracking.children import ENTITY_COLUMNS, TRIAL_COLUMNS, child_runs
+from daskcast.tracking.limits import shorten
+from daskcast.tracking.parent import Aggregates
+from daskcast.tracking.uris import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from daskcast.tracking.base import Delivery, ParentRun, Tracker
+
+logger = logging.getLogger(__name__)
+
+#: What of the run folder is kept with the parent run.
+ARTIFACTS = ("run.json", "entities", "forecasts", "trials", "report.html", "logs")
+#: Children handed to the tracker at a time: how often progress is seen.
+GROUP = 20
+#: Above what one group takes at a store that is slow but alive; the client gives up a dead one
+#: much sooner.
+PATIENCE_S = 300.0
+_TICK_S = 0.2
+MAX_SHOWN = 60
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+
+
+class Folder(Protocol):
+    """What the writer needs of a run folder."""
+
+    @property
+    def url(self) -> str:
+        """Where the folder is: a path or an fsspec URL."""
+        ...
+
+    def read(
+        self,
+        table: Any,
+        batches: Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Read a table, or the part of it that some batches wrote."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingSummary:
+    """What became of tracking.
+
+    Parameters
+    ----------
+    info : TrackingInfo
+        Where the run is tracked, ids among it.
+    n_sent : int
+        Children that are complete in the store.
+    n_failed : int
+        Children that are not, because the store refused them or tracking stopped.
+    stopped : str
+        Why tracking stopped before its end; empty where it did not.
+    seconds : float
+        From the start to the end of tracking.
+    cpu_s : float
+        CPU seconds that this process spent on it.
+    """
+
+    info: TrackingInfo = field(default_factory=TrackingInfo)
+    n_sent: int = 0
+    n_failed: int = 0
+    stopped: str = ""
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last thing in the queue."""
+
+    status: RunStatus
+    metrics: Mapping[str, float]
+
+
+class TrackingWriter:
+    """Track finished batches from one thread, off the path of the work.
+
+    Holds the names of batches, never their results: memory stays small however slow the store.
+
+    Parameters
+    ----------
+    tracker : Tracker
+    folder : Folder
+        The run folder that the batches are read back from.
+    detail : {"summary", "entity", "trial"}
+        ``summary`` tracks the parent alone.
+    patience_s : float
+        Seconds without any progress after which :meth:`close` gives up.
+
+    Notes
+    -----
+    Use: :meth:`start` once, :meth:`batch_done` for each batch that is durable in the folder,
+    :meth:`close` once. After trouble, or a failed start, all of them do nothing.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        folder: Folder,
+        *,
+        detail: str = "entity",
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._tracker = tracker
+        self._folder = folder
+        self._detail = detail
+        self._patience_s = patience_s
+        self._queue: queue.SimpleQueue[str | _End] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="daskcast-tracking", daemon=True)
+        self._aggregates = Aggregates()
+        self._parent_id = ""
+        self._stopped = ""
+        self._refused: list[tuple[str, str]] = []
+        self._n_expected = self._n_sent = 0
+        self._cpu_s = 0.0
+        self._lock = threading.Lock()
+        self._began = self._beat = time.monotonic()
+
+    @property
+    def info(self) -> TrackingInfo:
+        """Where the run is tracked; for ``run.json``."""
+        return self._tracker.info
+
+    def start(self, parent: ParentRun, *, n_entities: int = 0, n_trials: int = 0) -> str | None:
+        """Open the parent run and begin to send.
+
+        Parameters
+        ----------
+        parent : ParentRun
+        n_entities, n_trials : int
+            Entities of the run, and trials of each: to warn of very many requests.
+
+        Returns
+        -------
+        str or None
+            Id of the parent run; None where tracking is off because the store cannot be used.
+        """
+        if self._detail == "trial":
+            requests = n_requests(n_entities, n_trials, detail="trial")
+            logger.warning(
+                "--track-detail trial sends about %s requests to the tracking store, one run for "
+                "each trial; entity sends about %s and keeps the losses of the trials as a metric",
+                f"{requests:,}",
+                f"{n_requests(n_entities, n_trials):,}",
+            )
+        spent = time.thread_time()
+        found = self._guarded(self._tracker.start, parent)
+        self._cpu_s += time.thread_time() - spent
+        if not found:
+            return None
+        self._parent_id = found
+        self._thread.start()
+        return found
+
+    def batch_done(self, batch: str, n_entities: int = 0) -> None:
+        """Take note that a batch is durable in the run folder. Returns at once.
+
+        Parameters
+        ----------
+        batch : str
+        n_entities : int
+            In the batch, for the progress of :meth:`close`.
+        """
+        self._n_expected += n_entities
+        if self._parent_id and not self._stopped:
+            self._queue.put(batch)
+
+    def close(
+        self,
+        status: RunStatus = RunStatus.FINISHED,
+        metrics: Mapping[str, float] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> TrackingSummary:
+        """Send what is left, end the parent run, and say what became of it.
+
+        Parameters
+        ----------
+        status : RunStatus
+        metrics : mapping of str to float, optional
+            Of the parent, besides counts and aggregates: such as the seconds of each stage.
+        on_progress : callable, optional
+            Called with the children sent and the children expected, a few times a second.
+
+        Returns
+        -------
+        TrackingSummary
+        """
+        if self._thread.is_alive():
+            self._queue.put(_End(status, metrics or {}))
+            self._beat = time.monotonic()
+            self._wait(on_progress)
+        self._tell_refusals()
+        return TrackingSummary(
+            info=self._tracker.info,
+            n_sent=self._n_sent,
+            n_failed=self._n_missing(),
+            stopped=self._stopped,
+            seconds=time.monotonic() - self._began,
+            cpu_s=self._cpu_s,
+        )
+
+    def _wait(self, on_progress: Callable[[int, int], None] | None) -> None:
+        while self._thread.is_alive():
+            self._thread.join(_TICK_S)
+            if on_progress is not None:
+                on_progress(self._n_sent, max(self._n_expected, self._n_sent))
+            if time.monotonic() - self._beat > self._patience_s:
+                self._stop(f"the store took nothing for {self._patience_s:.0f} seconds")
+                return
+
+    def _work(self) -> None:
+        """Send batch after batch: all that the thread does."""
+        item: str | _End = ""
+        while not isinstance(item, _End):
+            item = self._queue.get()
+            self._beat = time.monotonic()
+            if not self._stopped:
+                self._guarded(self._handle, item)
+        self._cpu_s += time.thread_time()
+
+    def _guarded(self, step: Callable[[_A], _T], argument: _A) -> _T | None:
+        """Do a step; whatever goes wrong in it stops tracking, and nothing else."""
+        try:
+            return step(argument)
+        except TrackingError as error:
+            self._stop(str(error))
+        # A tracker is other people's code on other people's servers: whatever it raises must
+        # not reach the forecasts.
+        except Exception as error:  # noqa: BLE001
+            self._stop(f"{type(error).__name__}: {error}")
+        return None
+
+    def _handle(self, item: str | _End) -> None:
+        if isinstance(item, _End):
+            self._finish(item)
+        else:
+            self._send_batch(item)
+
+    def _send_batch(self, batch: str) -> None:
+        entities = self._folder.read("entities", [batch], columns=ENTITY_COLUMNS)
+        self._aggregates.add(entities)
+        if self._detail == "summary":
+            return
+        trials = self._folder.read("trials", [batch], columns=TRIAL_COLUMNS)
+        children = child_runs(entities, trials, self._parent_id, detail=self._detail)
+        for at in range(0, len(children), GROUP):
+            self._account(self._tracker.log_children(children[at : at + GROUP]))
+            if self._stopped:
+                return
+
+    def _account(self, delivery: Delivery) -> None:
+        self._beat = time.monotonic()
+        self._n_sent += delivery.sent
+        self._refused += delivery.refused
+        self._cpu_s += delivery.cpu_s
+        if delivery.stopped:
+            self._stop(delivery.stopped)
+
+    def _finish(self, end: _End) -> None:
+        metrics = {**self._aggregates.metrics(), **end.metrics}
+        self._tracker.finish(end.status, metrics, self._beating(artifacts(self._folder.url)))
+        self._beat = time.monotonic()
+
+    def _beating(self, found: Iterable[Artifact]) -> Iterator[Artifact]:
+        for artifact in found:
+            self._beat = time.monotonic()
+            yield artifact
+
+    def _stop(self, why: str) -> None:
+        """Stop tracking for good, with one warning."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = redact(why)
+        logger.warning(
+            "tracking stopped: %s. The forecasts are not affected: they are in %s. To have the "
+            "run tracked, see that the store can be reached, or name another with "
+            "--tracking-uri; --no-tracking does without.",
+            self._stopped,
+            redact(self._folder.url),
+        )
+
+    def _tell_refusals(self) -> None:
+        if self._refused and not self._stopped:
+            name, why = self._refused[0]
+            logger.warning(
+                "the tracking store refused %d of %d entities, the first of them %r: %s. Their "
+                "forecasts are in %s like all others.",
+                len(self._refused),
+                len(self._refused) + self._n_sent,
+                shorten(name, MAX_SHOWN),
+                why,
+                redact(self._folder.url),
+            )
+
+    def _n_missing(self) -> int:
+        if self._detail == "summary":
+            return 0
+        unsent = self._n_expected - self._n_sent if self._stopped else 0
+        return max(len(self._refused), unsent)
+
+
+def n_requests(n_entities: int, n_trials: int = 0, *, detail: str = "entity") -> int:
+    """Tell how many requests a run costs: three for each child run, four for the parent.
+
+    Parameters
+    ----------
+    n_entities, n_trials : int
+        Entities, and trials of each.
+    detail : {"summary", "entity", "trial"}
+
+    Examples
+    --------
+    >>> n_requests(3000, 24), n_requests(3000, 24, detail="trial")
+    (9004, 225004)
+    """
+    runs = {"summary": 0, "entity": n_entities, "trial": n_entities * (1 + n_trials)}[detail]
+    return 3 * runs + 4
+
+
+def artifacts(url: str) -> Iterator[Artifact]:
+    """Give the files of a run folder that are kept with the parent run, one after another.
+
+    Parameters
+    ----------
+    url : str
+        A path or an fsspec URL. Files that are not local are fetched one at a time, and removed
+        when the next is asked for.
+    """
+    fs, root = fsspec.core.url_to_fs(url)
+    for name in ARTIFACTS:
+        for found in sorted(fs.find(f"{root}/{name}")):
+            folder = "" if found.endswith(f"{root}/{name}") else name
+            if isinstance(fs, LocalFileSystem):
+                yield Artifact(Path(found), folder)
+            else:
+                with tempfile.TemporaryDirectory(prefix="daskcast-") as place:
+                    local = Path(place) / Path(found).name
+                    fs.get_file(found, str(local))
+                    yield Artifact(local, folder)

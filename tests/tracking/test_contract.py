@@ -1,0 +1,35 @@
+"""Every tracker that ships keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from daskcast.testing import TrackerContract
+
+# MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that is to go.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+
+class TestMemoryTracker(TrackerContract):
+    """In memory."""
+
+    @pytest.fixture
+    def store(self, memory_store):
+        return memory_store
+
+
+class TestMlflowTrackerOnSqlite(TrackerContract):
+    """MLflow, talking to a SQLite file itself."""
+
+    @pytest.fixture
+    def store(self, sqlite_store):
+        return sqlite_store
+
+
+@pytest.mark.integration
+class TestMlflowTrackerOnServer(TrackerContract):
+    """MLflow, through a server process."""
+
+    @pytest.fixture
+    def store(self, server_store):
+        return server_store
