@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,7 +20,7 @@ from daskcast.errors import ConfigError
 from daskcast.records import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 SEARCHES = ("skopt", "portfolio")
 LOSSES = ("mase", "rmsse", "mae", "rmse", "smape")
@@ -179,8 +180,11 @@ class RunOptions:
             *_at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
             *_one_of(self, "track_detail", TRACK_DETAILS),
             *_executor(self.cluster),
+            *_typed(self, str, "text", "experiment"),
+            *_typed(self, bool, "true or false", "resume", "strict", "tracking"),
+            *_tags(self.tags),
         ]
-        if not 0 <= self.max_failed <= 1:
+        if not (_is_number(self.max_failed) and 0 <= self.max_failed <= 1):
             problems.append(f"max_failed must be a share from 0 to 1, found {self.max_failed!r}")
         if problems:
             raise ConfigError(*problems)
@@ -231,8 +235,9 @@ def _plain(level: float) -> float:
 def _numbers(config: ForecastConfig) -> list[str]:
     problems = _at_least(config, 1, "h", "trials", "step_size", "season_length")
     problems += _at_least(config, 0, "cv_windows", "seed")
-    if config.search_seconds is not None and not config.search_seconds > 0:
-        problems.append(f"search_seconds must be above 0, found {config.search_seconds!r}")
+    seconds = config.search_seconds
+    if seconds is not None and not (_is_number(seconds) and seconds > 0):
+        problems.append(f"search_seconds must be a number above 0, found {seconds!r}")
     return problems
 
 
@@ -246,12 +251,19 @@ def _choices(config: ForecastConfig) -> list[str]:
         ("duplicates", DUPLICATES),
     ):
         problems += _one_of(config, name, allowed)
-    if not config.models:
-        problems.append("models is empty; name at least one model family")
-    return problems
+    return [*problems, *_models(config.models)]
+
+
+def _models(models: object) -> list[str]:
+    if not _is_list(models):
+        return [f"models must be a list of names, found {models!r}"]
+    return [] if models else ["models is empty; name at least one model family"]
 
 
 def _columns(config: ForecastConfig) -> list[str]:
+    problems = _typed(config, str, "text", "id_col", "time_col", "target_col", "freq")
+    if problems:
+        return problems
     names = (config.id_col, config.time_col, config.target_col)
     if len(set(names)) < len(names):
         return [f"id_col, time_col and target_col must differ, found {', '.join(map(repr, names))}"]
@@ -259,6 +271,8 @@ def _columns(config: ForecastConfig) -> list[str]:
 
 
 def _levels(levels: Sequence[float]) -> list[str]:
+    if not _is_list(levels):
+        return [f"level must be a list of percentages, such as [80, 95], found {levels!r}"]
     if not levels:
         return ["level is empty; give at least one, such as 80"]
     wrong = [x for x in levels if not _is_number(x) or not 0 < x < 100]  # noqa: PLR2004
@@ -273,24 +287,49 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _at_least(config: object, low: int, *names: str) -> list[str]:
-    problems = []
-    for name in names:
-        value = getattr(config, name)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= low):
-            problems.append(f"{name} must be a whole number of at least {low}, found {value!r}")
-    return problems
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
-def _one_of(config: object, name: str, allowed: Sequence[str]) -> list[str]:
+def _given(config: ForecastConfig | RunOptions, names: Sequence[str]) -> list[tuple[str, Any]]:
+    """List names and values, without those that are None and may be."""
+    optional = {f.name for f in dataclasses.fields(config) if f.default is None}
+    values = [(name, getattr(config, name)) for name in names]
+    return [(name, v) for name, v in values if v is not None or name not in optional]
+
+
+def _at_least(config: ForecastConfig | RunOptions, low: int, *names: str) -> list[str]:
+    return [
+        f"{name} must be a whole number of at least {low}, found {value!r}"
+        for name, value in _given(config, names)
+        if not (isinstance(value, int) and _is_number(value) and value >= low)
+    ]
+
+
+def _typed(config: ForecastConfig | RunOptions, kind: type, called: str, *names: str) -> list[str]:
+    return [
+        f"{name} must be {called}, found {value!r}"
+        for name, value in _given(config, names)
+        if not isinstance(value, kind)
+    ]
+
+
+def _tags(tags: object) -> list[str]:
+    if isinstance(tags, Mapping) and all(isinstance(x, str) for pair in tags.items() for x in pair):
+        return []
+    return [f"tags must map text to text, found {tags!r}"]
+
+
+def _one_of(config: ForecastConfig | RunOptions, name: str, allowed: Sequence[str]) -> list[str]:
     value = getattr(config, name)
     return (
         [] if value in allowed else [f"{name} must be one of {', '.join(allowed)}; found {value!r}"]
     )
 
 
-def _executor(cluster: str | None) -> list[str]:
-    if cluster is None or cluster in EXECUTORS or cluster.startswith(("tcp://", "tls://")):
+def _executor(cluster: object) -> list[str]:
+    if cluster is None or cluster in EXECUTORS:
+        return []
+    if isinstance(cluster, str) and cluster.startswith(("tcp://", "tls://")):
         return []
     return [f"cluster must be one of {', '.join(EXECUTORS)} or tcp://HOST:PORT, found {cluster!r}"]

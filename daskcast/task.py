@@ -213,16 +213,13 @@ def _label(tuned: Tuned, position: int) -> str:
 def _forms(tuned: Tuned) -> list[dict[str, Any]]:
     """List the forms of the blend, the heaviest first."""
     order = sorted(tuned.blend.fitted, key=lambda i: (-tuned.blend.weights[i], i))
-    return [
-        {
-            "form": _label(tuned, i),
-            "weight": float(tuned.blend.weights[i]),
-            **tuned.tried[i].point,
-            **tuned.blend.fitted[i].params,
-        }
-        for i in order
-        if tuned.blend.weights[i] > 0
-    ]
+    return [_one_form(tuned, i) for i in order if tuned.blend.weights[i] > 0]
+
+
+def _one_form(tuned: Tuned, position: int) -> dict[str, Any]:
+    named = {"form": _label(tuned, position), "weight": float(tuned.blend.weights[position])}
+    point, params = tuned.tried[position].point, tuned.blend.fitted[position].params
+    return {**named, **point, **params, **named}  # first in order, and never overwritten
 
 
 def _trials(tuned: Tuned) -> tuple[Trial, ...]:

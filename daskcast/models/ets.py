@@ -49,6 +49,8 @@ _START = 0.3
 #: groups of points that make the portfolio, see _rank
 _PORTFOLIO = 1
 _INFINITE = 1e299
+#: coordinates of a point, see _encode
+_N_CODES = 6
 
 
 def admissible(error: str, trend: str, season: str) -> bool:
@@ -117,7 +119,8 @@ class ETS:
         kernels.roll(
             z, form, m, view.cutoffs, start, _TOLERANCE, _MOST, smoothing, x, forecasts, loglik
         )
-        if not np.all(loglik < _INFINITE):
+        # a likelihood lost later weighs nothing from there on; windows before it must not know
+        if not loglik[0] < _INFINITE:
             raise EntityError(f"{self.label(point)} has no finite likelihood")
         if power != 1:
             _back(forecasts, power, shift)
@@ -177,7 +180,7 @@ def _space(forms: tuple[tuple[str, str, str], ...], sign: int) -> Space:
     powers = [p for p in POWERS if sign > 0 or (sign == 0 and p > 0)]
     transformed = [{**p, "power": power} for power in powers for p in plain if p["error"] == "A"]
     points = tuple(sorted([*plain, *transformed], key=_rank))
-    codes = np.array([_encode(p) for p in points]).reshape(len(points), -1)
+    codes = np.array([_encode(p) for p in points]).reshape(len(points), _N_CODES)
     return Space(points, codes, n_portfolio=sum(_rank(p)[0] <= _PORTFOLIO for p in points))
 
 

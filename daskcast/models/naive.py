@@ -68,7 +68,7 @@ class Naive(_Baseline):
     def forecast(self, past: Floats, view: View) -> tuple[Floats, Floats]:
         """Give mean and standard deviation, each of shape [H]."""
         known = _known(past)
-        steps = np.arange(1.0, view.h + 1)
+        steps = _steps(past, known, view.h)
         mean = np.full(view.h, past[known[-1]])
         return mean, _rms(_increments(past, known)) * np.sqrt(steps)
 
@@ -85,13 +85,15 @@ class SeasonalNaive(_Baseline):
         """Give mean and standard deviation, each of shape [H]."""
         m = view.season_length
         known = _known(past)
-        latest = np.full(m, past[known[-1]])
-        latest[known % m] = past[known]
-        ahead = np.arange(view.h)
+        latest = np.full(m, known[-1])
+        latest[known % m] = known
+        ahead = len(past) + np.arange(view.h)
+        source = latest[ahead % m]
+        seasons = -((source - ahead) // m)
         differences = past[m:] - past[:-m]
         errors = differences[~np.isnan(differences)]
         rms = _rms(errors) if len(errors) else _rms(_increments(past, known))
-        return latest[(len(past) + ahead) % m], rms * np.sqrt(ahead // m + 1.0)
+        return past[source], rms * np.sqrt(seasons)
 
 
 class Drift(_Baseline):
@@ -104,9 +106,9 @@ class Drift(_Baseline):
         known = _known(past)
         span = known[-1] - known[0]
         slope = (past[known[-1]] - past[known[0]]) / span if span else 0.0
-        steps = np.arange(1.0, view.h + 1)
+        steps = _steps(past, known, view.h)
         errors = _increments(past, known) - slope * np.sqrt(np.diff(known))
-        mean = past[known[-1]] + slope * (len(past) - 1 - known[-1] + steps)
+        mean = past[known[-1]] + slope * steps
         return mean, _rms(errors) * np.sqrt(steps * (1.0 + steps / max(span, 1)))
 
 
@@ -115,6 +117,12 @@ def _known(past: Floats) -> NDArray[np.int64]:
     if not len(known):
         raise EntityError("expected at least one observation, found none")
     return known
+
+
+def _steps(past: Floats, known: NDArray[np.int64], h: int) -> Floats:
+    """Give how far each forecast is from the last observation."""
+    steps: Floats = len(past) - 1 - known[-1] + np.arange(1.0, h + 1)
+    return steps
 
 
 def _increments(past: Floats, known: NDArray[np.int64]) -> Floats:

@@ -113,6 +113,8 @@ def prequential(view: View, known: Sequence[Tried]) -> Floats:
 
     On each window the weights know the windows before it, and the likelihood of its own past.
     Points that the optimizer asked for take no part: they were chosen by the losses of all windows.
+    One thing is known too early: which forms are admissible is decided once, by the whole series,
+    so that a zero in the last window rules out multiplicative errors on the first as well.
 
     Parameters
     ----------
@@ -169,24 +171,21 @@ def blend(view: View, tried: Sequence[Tried], select: str) -> Blend:
     """
     known = [i for i, t in enumerate(tried) if t.rolled is not None]
     losses = np.array([tried[i].loss for i in known])
+    worthy = known
     if len(view.cutoffs) and known:
-        known = [known[i] for i in _worth_fitting([tried[i] for i in known], losses, select)]
-    fitted = {}
-    for i in known:
-        done = _finish(view, tried[i])
-        if done is not None:
-            fitted[i] = done
+        worthy = [known[i] for i in _worth_fitting([tried[i] for i in known], losses, select)]
+    fitted = _finish_each(view, tried, worthy) or _finish_each(view, tried, known)
     if not fitted:
         raise EntityError(f"none of the {len(tried)} forms tried could be fitted")
     chosen = [tried[i] for i in fitted]
+    left = np.array([t.loss for t in chosen]) if len(view.cutoffs) else None
     weights = weigh(
-        np.array([done.aicc for done in fitted.values()]),
-        np.array([t.loss for t in chosen]) if len(view.cutoffs) else None,
-        [t.family for t in chosen],
+        np.array([done.aicc for done in fitted.values()]), left, [t.family for t in chosen]
     )
     if select == "best":
-        weights = (weights == weights.max()).astype(float)
-    return _average(weights / weights.sum(), fitted, len(tried))
+        best = weights.argmax() if left is None else left.argmin()
+        weights = np.where(np.arange(len(weights)) == best, 1.0, 0.0)
+    return _average(weights, fitted, len(tried))
 
 
 def _worth_fitting(known: Sequence[Tried], losses: Floats, select: str) -> list[int]:
@@ -196,6 +195,12 @@ def _worth_fitting(known: Sequence[Tried], losses: Floats, select: str) -> list[
     aicc = np.array([t.rolled.aicc[-1] for t in known if t.rolled])
     weights = weigh(aicc, losses, [t.family for t in known])
     return [int(i) for i in np.flatnonzero(weights >= _TRIM * weights.max())]
+
+
+def _finish_each(view: View, tried: Sequence[Tried], positions: Sequence[int]) -> dict[int, Fitted]:
+    """Fit points to all of the past; those that cannot be fitted are left out."""
+    done = {i: _finish(view, tried[i]) for i in positions}
+    return {i: fitted for i, fitted in done.items() if fitted is not None}
 
 
 def _finish(view: View, tried: Tried) -> Fitted | None:

@@ -1,0 +1,196 @@
+"""The commands of ``daskcast``, and how each of them ends.
+
+Covers the commands, their exit codes and signals. Does not cover options (``options``) or texts
+(``telling``). Heavy modules are imported inside the commands that need them.
+
+Exit codes: 0 finished; 1 finished, but too many entities have no forecast; 2 wrong usage or
+unusable data, final; 3 stopped before the end, ``--resume`` goes on.
+"""
+
+# ruff: noqa: PLC0415 - heavy modules are imported by the command that needs them
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from daskcast.cli.options import demo_options, resolve, run_options
+from daskcast.errors import DaskcastError, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from daskcast.config import ForecastConfig, RunOptions
+
+TOO_MANY_FAILED, UNUSABLE, STOPPED = 1, 2, 3
+_ARGS = "daskcast.args"
+
+
+class _EndError(click.ClickException):
+    """Ends the command with a message and an exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]
+
+
+class _Commands(click.Group):
+    """Turns what the library raises into exit codes, without a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StoppedError as error:
+            raise _EndError(str(error), STOPPED) from error
+        except KeyboardInterrupt as error:
+            raise _EndError("interrupted", STOPPED) from error
+        except DaskcastError as error:
+            raise _EndError(str(error), UNUSABLE) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
+@click.version_option(package_name="daskcast")
+def main() -> None:
+    """Forecast many series, one model each: tuned, tracked and accounted for."""
+
+
+@main.command()
+@click.argument("data")
+@run_options
+def run(data: str, config_file: str | None, dry_run: bool, **flags: Any) -> None:
+    """Forecast every entity of DATA: a CSV or Parquet file, or a folder of Parquet files."""
+    config, options = resolve(flags, config_file, cluster="local")
+    if dry_run:
+        from daskcast.plan import make_plan
+
+        click.echo(make_plan(data, config, options).describe())
+        return
+    _forecast(data, config, options)
+
+
+@main.command()
+@click.option(
+    "--data",
+    type=click.Choice(["airports", "nycflights"]),
+    default="airports",
+    show_default=True,
+    help="Made-up monthly airports, or the daily departures of 2013 from New York.",
+)
+@click.option(
+    "--entities", type=click.IntRange(1), default=60, show_default=True, help="Made-up airports."
+)
+@demo_options
+def demo(data: str, entities: int, **flags: Any) -> None:
+    """Run the main job on data that needs no download, tracked in a local MLflow."""
+    from daskcast import demo as demos
+
+    horizon, table = (12, demos.airports(entities)) if data == "airports" else (28, demos.flights())
+    experiment = f"daskcast-demo-{data}"
+    config, options = resolve(flags, cluster="local", h=horizon, experiment=experiment)
+    _forecast(table, config, options)
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN")
+@click.argument("entity")
+def show(run_folder: str, entity: str) -> None:
+    """Tell all of one ENTITY of a RUN: status, blend, scores, checks, logs, failure."""
+    from daskcast.cli.telling import entity_text
+    from daskcast.store import RunFolder
+
+    click.echo(entity_text(RunFolder.open(run_folder).entity(entity)))
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN")
+@click.option("--entity", help="Only what is about this entity.")
+@click.option("--level", help="Only from this level on: debug, info, warning, error.")
+def logs(run_folder: str, entity: str | None, level: str | None) -> None:
+    """Print what all processes of a RUN logged."""
+    from daskcast.cli.telling import log_line
+    from daskcast.store import RunFolder
+
+    for record in RunFolder.open(run_folder).read_logs(entity, level):
+        click.echo(log_line(record))
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN")
+def report(run_folder: str) -> None:
+    """Write report.html of a RUN again."""
+    from daskcast.report import write_report
+    from daskcast.store import RunFolder
+
+    folder = RunFolder.open(run_folder)
+    write_report(folder)
+    click.echo(f"{folder.place}/report.html")
+
+
+def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
+    """Run, with progress; say where everything is, or how to go on; exit as it ended."""
+    from daskcast import logs as logging_of_runs
+    from daskcast import pipeline
+    from daskcast.api import Run
+    from daskcast.cli.telling import ProgressLine
+
+    ctx = click.get_current_context()
+    # Thousands of entities may have something to say: the terminal is for the run itself.
+    logging_of_runs.configure_console().addFilter(lambda _: not logging_of_runs.current().entity)
+    out = options.out or pipeline.default_out(options.experiment)
+    line = ProgressLine(sys.stderr)
+    try:
+        with _terminated_as_interrupted(), line:
+            summary = pipeline.run(data, config, replace(options, out=out), on_progress=line)
+    except (StoppedError, KeyboardInterrupt) as error:
+        raise _EndError(f"{error or 'interrupted'}\n{_how_to_go_on(ctx, out)}", STOPPED) from error
+    click.echo(Run(summary.folder).summary)
+    ctx.exit(_exit_code(summary.counts.failed, summary.counts.entities, options))
+
+
+def _exit_code(n_failed: int, n_entities: int, options: RunOptions) -> int:
+    too_many = n_failed > 0 if options.strict else n_failed > options.max_failed * n_entities
+    return TOO_MANY_FAILED if too_many else 0
+
+
+def _how_to_go_on(ctx: click.Context, out: str) -> str:
+    from daskcast.errors import StoreError
+    from daskcast.store import RunFolder
+
+    try:
+        RunFolder.open(out)
+    except StoreError:
+        return "nothing was begun; the same command starts again"
+    args = [arg for arg in ctx.meta[_ARGS] if arg != "--resume"]
+    if not any(arg == "--out" or arg.startswith("--out=") for arg in args):
+        args += ["--out", out]
+    if ctx.info_name == "demo":
+        return f"what is finished is kept in {out}"
+    return f"go on with: {shlex.join(['daskcast', *args, '--resume'])}"
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does: what is finished is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,215 @@
+"""Options of ``daskcast run``: what they are called, and how they become the two option classes.
+
+Covers the decorators and the order of precedence: defaults, then the file of ``--config``, then the
+command line. Does not cover what an option means or whether it is right (``config``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from daskcast.config import (
+    DUPLICATES,
+    EXECUTORS,
+    GAPS,
+    LOSSES,
+    SEARCHES,
+    SELECTIONS,
+    TRACK_DETAILS,
+    ForecastConfig,
+    RunOptions,
+    read_toml,
+)
+from daskcast.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+_FORECAST = {field.name for field in dataclasses.fields(ForecastConfig)}
+_RUN = {field.name for field in dataclasses.fields(RunOptions)}
+
+
+class Words(click.ParamType[tuple[Any, ...]]):
+    """Values with commas between them, such as ``80,95``."""
+
+    def __init__(self, kind: type, name: str) -> None:
+        self.kind = kind
+        self.name = name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        """Split and convert."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.kind(word.strip()) for word in value.split(",") if word.strip())
+        except ValueError:
+            self.fail(f"{value!r} is not {self.name} with commas between them", param, ctx)
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """``KEY=VALUE``."""
+
+    name = "key=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split at the first equals sign."""
+        if isinstance(value, tuple):
+            return value
+        key, found, text = value.partition("=")
+        if not found or not key:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        return key, text
+
+
+def _option(*names: str, about: str, default: object = None, **settings: Any) -> Callable[[_F], _F]:
+    """Make an option whose absence is None, so that a config file can speak; tell the default."""
+    told = about if default is None else f"{about}  [default: {default}]"
+    return click.option(*names, help=told, default=None, **settings)
+
+
+def _flag(*names: str, about: str) -> Callable[[_F], _F]:
+    return click.option(*names, help=about, is_flag=True, default=None)
+
+
+_HORIZON = _option("--horizon", "h", about="Steps to forecast.", type=int, metavar="N")
+
+_COLUMNS = [
+    _option("--id-col", about="Column of the entity.", default="unique_id"),
+    _option("--time-col", about="Column of the time.", default="ds"),
+    _option("--target-col", about="Column of the value.", default="y"),
+    _option("--freq", about="Pandas alias (MS, W-SUN ...) or whole number.", default="inferred"),
+    _option("--season-length", about="Steps in a season.", type=int, default="inferred"),
+    _option("--gaps", about="Missing times.", type=click.Choice(GAPS), default="skip"),
+    _option("--duplicates", about="Repeated times.", type=click.Choice(DUPLICATES), default="fail"),
+]  # fmt: skip
+
+_SEARCH = [
+    _option("--level", about="Intervals, percent.", type=Words(float, "numbers"), default="80,95"),
+    _option("--search", about="How to tune.", type=click.Choice(SEARCHES), default="skopt"),
+    _option("--trials", about="Points that one entity's search evaluates.", type=int, default=24),
+    _option(
+        "--search-seconds", about="Budget of one entity's search; what it stops is marked, and not "
+        "reproducible.", type=float, default="none",
+    ),
+    _option("--cv-windows", about="Windows that score a point.", type=int, default=3),
+    _option("--step-size", about="Steps between windows.", type=int, default="from the horizon"),
+    _option("--loss", about="What a search minimises.", type=click.Choice(LOSSES), default="mase"),
+    _option("--select", about="Blend, or best.", type=click.Choice(SELECTIONS), default="blend"),
+    _option("--models", about="Families that take part.", type=Words(str, "names"), default="ets"),
+    _option("--seed", about="Same seed, same forecasts.", type=int, default=0),
+]  # fmt: skip
+
+_EXECUTION = [
+    _option(
+        "--cluster", about=f"Who computes: {', '.join(EXECUTORS)} or tcp://HOST:PORT.",
+        default="local",
+    ),
+    _option("--workers", about="Processes or threads.", type=int, default="one a core"),
+    _option("--threads-per-worker", about="Of the local cluster.", type=int, default=1),
+    _option("--batch-size", about="Most entities in a task.", type=int, default="by size"),
+]  # fmt: skip
+
+_STORE = "MLFLOW_TRACKING_URI, or sqlite:///mlflow.db"
+_TRACKING = [
+    _option("--tracking-uri", about="MLflow store.", default=_STORE),
+    _flag("--tracking/--no-tracking", about="Track in MLflow, or not."),
+    _option("--experiment", about="Name in MLflow, and of the folder.", default="daskcast"),
+    _option(
+        "--track-detail", about="What becomes a run.", type=click.Choice(TRACK_DETAILS),
+        default="entity",
+    ),
+    _option("--tag", "tags", about="Put on the parent run.", type=Pair(), multiple=True),
+]  # fmt: skip
+
+_OUT = [_option("--out", about="Run folder, a path or URL.", default="runs/EXPERIMENT-UTCTIME")]
+
+_ENDS = [
+    _flag("--resume", about="Go on with the run in --out."),
+    _option(
+        "--max-failed", about="Share of entities without a forecast that is still exit code 0.",
+        type=float, default=0.2,
+    ),
+    _flag("--strict", about="Exit with 1 for any entity without a forecast."),
+    _option("--config", "config_file", about="TOML file of options; flags win.", metavar="FILE"),
+    click.option("--dry-run", is_flag=True, help="Say what it would take, and do nothing."),
+]  # fmt: skip
+
+
+def run_options(command: _F) -> _F:
+    """Give a command all options of a run."""
+    return _all([_HORIZON, *_COLUMNS, *_SEARCH, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING], command)
+
+
+def demo_options(command: _F) -> _F:
+    """Give a command the options of a run that make sense for data that is known."""
+    return _all([_HORIZON, *_SEARCH, *_EXECUTION, *_OUT, *_TRACKING], command)
+
+
+def _all(options: list[Callable[[Any], Any]], command: _F) -> _F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def resolve(
+    flags: Mapping[str, Any], config_file: str | None = None, **defaults: Any
+) -> tuple[ForecastConfig, RunOptions]:
+    """Bring defaults, file and flags together.
+
+    Parameters
+    ----------
+    flags : mapping
+        Option names to values; None or empty where not given.
+    config_file : str, optional
+    **defaults
+        Of the command, where they differ from those of the option classes.
+
+    Raises
+    ------
+    ConfigError
+        Names every problem of both classes at once.
+    """
+    given = {name: value for name, value in flags.items() if value is not None and value != ()}
+    if "tags" in given:
+        given["tags"] = dict(given["tags"])
+    asked = {**defaults, **(read_toml(config_file) if config_file else {}), **given}
+    if asked.get("h") is None:
+        raise ConfigError("the horizon is missing: give --horizon N, the steps to forecast")
+    forecast = {name: _plain(name, value) for name, value in asked.items() if name in _FORECAST}
+    return _both(forecast, {name: value for name, value in asked.items() if name in _RUN})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Accept in a file what the command line accepts."""
+    if name == "models" and isinstance(value, str):
+        return tuple(word.strip() for word in value.split(","))
+    if name == "freq" and isinstance(value, int):
+        return str(value)
+    if name == "level" and isinstance(value, int | float):
+        return (value,)
+    return value
+
+
+def _both(forecast: dict[str, Any], run: dict[str, Any]) -> tuple[ForecastConfig, RunOptions]:
+    problems: list[str] = []
+    config, options = None, None
+    try:
+        config = ForecastConfig.from_dict(forecast)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        options = RunOptions(**run)
+    except ConfigError as error:
+        problems += error.problems
+    if config is None or options is None:
+        raise ConfigError(*problems)
+    return config, options

@@ -1,0 +1,174 @@
+"""What the commands say: progress, one entity, one line of a log.
+
+Covers texts for a terminal; whatever an id or a message holds, no control character reaches it.
+Does not cover the closing summary (``api.Run.summary``) or the page (``report``).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from daskcast.progress import Progress
+    from daskcast.store import EntityView
+
+_STAGES = {
+    "check": "checking the options",
+    "read": "reading",
+    "cluster": "starting the workers",
+    "folder": "making the run folder",
+    "tracker": "opening the tracking store",
+    "work": "forecasting",
+    "report": "writing the report",
+    "tracking": "tracking what is left",
+}
+_OFTEN_S, _SELDOM_S = 0.1, 10.0
+
+
+def printable(text: object) -> str:
+    r"""Show what cannot be printed as its escape.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+class ProgressLine:
+    """One line that is written over on a terminal; elsewhere a line now and then.
+
+    Parameters
+    ----------
+    stream : file
+        Such as ``sys.stderr``.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._overwrites = stream.isatty()
+        self._every_s = _OFTEN_S if self._overwrites else _SELDOM_S
+        self._last_s = -math.inf
+        self._stage = ""
+
+    def __enter__(self) -> ProgressLine:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Leave an empty line behind on a terminal."""
+        if self._overwrites:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell, unless something was told just now."""
+        now = time.monotonic()
+        last = progress.stage == "work" and progress.counts.done == progress.counts.entities
+        entered = self._overwrites and progress.stage != self._stage
+        if now - self._last_s < self._every_s and not last and not entered:
+            return
+        self._last_s, self._stage = now, progress.stage
+        start, end = ("\r\x1b[K", "") if self._overwrites else ("", "\n")
+        self._stream.write(f"{start}{progress_text(progress)}{end}")
+        self._stream.flush()
+
+
+def progress_text(progress: Progress) -> str:
+    """Tell where a run stands, in one line.
+
+    Examples
+    --------
+    >>> from daskcast.progress import Counts, Progress
+    >>> progress_text(Progress("work", Counts(2000, 990, 8, 2, 5), seconds=4.0))
+    'forecasting: 1,000 of 2,000 entities, 8 fallback, 2 failed, 250/s, 4 s left'
+    """
+    stage = _STAGES.get(progress.stage, progress.stage)
+    counts = progress.counts
+    if progress.stage == "tracking":
+        return f"{stage}: {progress.n_tracked:,} of {counts.entities:,} entities"
+    if progress.stage != "work" or not counts.entities:
+        return stage
+    text = (
+        f"{stage}: {counts.done:,} of {counts.entities:,} entities, "
+        f"{counts.fallback:,} fallback, {counts.failed:,} failed"
+    )
+    n_new = counts.done - progress.n_before
+    if n_new <= 0 or progress.seconds <= 0:
+        return text
+    rate = n_new / progress.seconds
+    return f"{text}, {rate:,.0f}/s, {_duration((counts.entities - counts.done) / rate)} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:  # noqa: PLR2004
+        return f"{seconds:.0f} s"
+    if seconds < 6000:  # noqa: PLR2004
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def log_line(record: Mapping[str, Any]) -> str:
+    """Write a log record as text, its traceback below it."""
+    about = f" [{printable(record['entity'])}]" if record.get("entity") else ""
+    head = f"{record.get('time', '')} {record.get('level', '')}{about}"
+    lines = [f"{head} {printable(record.get('message', ''))}"]
+    lines += [f"    {printable(line)}" for line in str(record.get("traceback", "")).splitlines()]
+    return "\n".join(lines)
+
+
+def entity_text(view: EntityView) -> str:
+    """Tell all that a run knows of one entity."""
+    scores = view.scores
+    lines = [
+        f"{printable(view.unique_id)}: {view.status}",
+        *_failure(view),
+        f"observations  {view.n_obs:,}",
+        *([f"model         {printable(view.model)}"] if view.model else []),
+        *[f"  {weight:6.3f}  {printable(form)}" for form, weight in view.blend if weight >= 5e-4],  # noqa: PLR2004
+        f"scores        {scores.n_windows} windows: MASE {_score(scores.cv_mase)} "
+        f"(naive {_score(scores.naive_mase)}, skill {_score(scores.skill)}), "
+        f"RMSSE {_score(scores.cv_rmsse)}, sMAPE {_score(scores.cv_smape)}",
+        f"search        {len(view.trials)} trials, stopped by {view.stopped_by or 'nothing'}, "
+        f"loss {_score(scores.tune_loss)}, {view.seconds:.3f} s, attempt {view.attempt}, "
+        f"batch {printable(view.batch)}",
+        *[f"check         {printable(k)}: {printable(found)}" for k, found in view.checks.items()],
+        *_forecasts(view.forecasts),
+        *[f"log           {log_line(record)}" for record in view.logs],
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _failure(view: EntityView) -> list[str]:
+    if view.failure is None:
+        return []
+    lines = [
+        f"reason        {printable(view.failure.error_type)}: {printable(view.failure.message)}"
+    ]
+    return lines + [f"    {printable(line)}" for line in view.failure.traceback.splitlines()]
+
+
+def _score(value: float) -> str:
+    return "none" if math.isnan(value) else f"{value:.3f}"
+
+
+def _forecasts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not rows:
+        return ["forecast      none"]
+    names = [name for name in rows[0] if name not in ("unique_id", "ds", "cutoff")]
+    lines = ["forecast      " + "  ".join(["time".ljust(19), *[name.rjust(14) for name in names]])]
+    for row in rows:
+        numbers = [f"{row[name]:14,.2f}" for name in names]
+        lines.append("              " + "  ".join([str(row["ds"]).ljust(19), *numbers]))
+    return lines

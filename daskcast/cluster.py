@@ -1,0 +1,352 @@
+"""Who computes: this process, threads, processes, a local Dask cluster, or one that exists.
+
+Covers choosing, opening, preparing and closing it, and checking that both sides of a cluster over
+the network run the same versions. Does not cover the work itself (``engine``, ``task``).
+
+Scripts that use ``processes`` or ``local`` need the usual ``if __name__ == "__main__":`` around
+what they run, because new processes import the script; notebooks and the command do not.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import multiprocessing
+import secrets
+import signal
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import dask
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster, WorkerPlugin
+from distributed.client import ClosedClientError
+from distributed.system import MEMORY_LIMIT
+from distributed.utils import get_mp_context
+from threadpoolctl import threadpool_limits
+
+from daskcast.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from multiprocessing.context import BaseContext
+
+    from daskcast.config import RunOptions
+    from daskcast.engine import Scheduler
+    from daskcast.store import RunFolder
+
+logger = logging.getLogger(__name__)
+
+CONNECT_S = 20
+"""How long to wait for a scheduler, and then for its first worker."""
+
+PRELOAD = ("distributed", "numpy", "pandas", "pyarrow.parquet", "daskcast.engine", "daskcast.task")
+"""Imported once in the fork server that worker processes come from."""
+
+EXACT = ("daskcast", "dask", "distributed")
+"""Must be equal to the last digit on both sides."""
+
+CLOSE = ("python", "numpy", "pandas", "numba", "pyarrow", "scikit-optimize")
+"""Must be equal in the first two numbers: results or pickles differ otherwise."""
+
+
+def current_client() -> Client | None:
+    """Give the Dask client that the caller already has, if any; never makes one."""
+    try:
+        client: Client = Client.current(allow_global=True)
+    except ValueError:
+        return None
+    return client
+
+
+def n_workers(options: RunOptions) -> int:
+    """Give how many workers an executor of several gets on this machine."""
+    return options.workers or max(1, CPU_COUNT // options.threads_per_worker)
+
+
+def n_slots(scheduler: Scheduler) -> int:
+    """Give how many batches an opened executor works on at a time."""
+    if isinstance(scheduler, str):
+        return 1
+    if isinstance(scheduler, Client):
+        n_threads: dict[str, int] = scheduler.nthreads()
+        return max(1, sum(n_threads.values()))
+    n: int = getattr(scheduler, "_max_workers", 1)  # as Dask itself asks
+    return n
+
+
+@contextmanager
+def open_cluster(options: RunOptions, client: Client | None = None) -> Iterator[Scheduler]:
+    """Open the executor that the options name; close what was opened.
+
+    Parameters
+    ----------
+    options : RunOptions
+        ``cluster`` None counts as ``serial``.
+    client : Client, optional
+        An existing client is used as it is, and left open.
+
+    Yields
+    ------
+    str, Executor or Client
+        What :func:`daskcast.engine.run_batches` takes as its scheduler.
+
+    Raises
+    ------
+    ClusterError
+        Where the cluster cannot be reached, has no worker, or runs other versions.
+    """
+    kind = options.cluster or "serial"
+    with ExitStack() as stack:
+        if client is not None:
+            _use_client(client, stack)
+            yield client
+        elif kind == "serial":
+            _prepare_driver(stack)
+            yield "synchronous"
+        elif kind == "threads":
+            _prepare_driver(stack)
+            threads = ThreadPoolExecutor(n_workers(options), thread_name_prefix="daskcast")
+            stack.callback(threads.shutdown, cancel_futures=True)
+            yield threads
+        elif kind == "processes":
+            yield _open_processes(n_workers(options), stack)
+        elif kind == "local":
+            yield _open_local(options, stack)
+        else:
+            yield _connect(kind, stack)
+
+
+# -- executors of this machine -----------------------------------------------------------------
+
+
+def _prepare_driver(stack: ExitStack) -> None:
+    _warm_up()
+    stack.enter_context(blas_at_one())
+
+
+def _warm_up() -> None:
+    from daskcast import task  # noqa: PLC0415 - heavy: where the work is done
+
+    task.warm_up()
+
+
+def blas_at_one() -> Any:
+    """Limit BLAS to one thread: workers already use every core, and sums keep their order."""
+    return threadpool_limits(limits=1, user_api="blas")
+
+
+def _open_processes(n: int, stack: ExitStack) -> ProcessPoolExecutor:
+    pool = ProcessPoolExecutor(n, mp_context=_process_context(), initializer=_prepare_process)
+    stack.callback(pool.shutdown, cancel_futures=True)
+    # One process first, so that several do not compile the same cold kernels at once.
+    pool.submit(_warm_up).result()
+    return pool
+
+
+def _prepare_process() -> None:
+    # Ctrl-C reaches the whole group: the driver decides, the batches at hand are finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _warm_up()
+    blas_at_one()
+
+
+def _method() -> str:
+    """How processes start: a fork server shares the imports, which are most of the start."""
+    return "forkserver" if sys.platform == "linux" else "spawn"
+
+
+def _process_context() -> BaseContext:
+    with dask.config.set({"distributed.worker.multiprocessing-method": _method()}):
+        get_mp_context()  # its own list of modules to preload is set once, by the first call
+    context = multiprocessing.get_context(_method())
+    if _method() == "forkserver":
+        context.set_forkserver_preload(list(PRELOAD))
+    return context
+
+
+def _open_local(options: RunOptions, stack: ExitStack) -> Client:
+    n = n_workers(options)
+    _process_context()
+    settings = {
+        "distributed.worker.multiprocessing-method": _method(),
+        # A worker holds no batch in reserve: the longest is never stuck behind another.
+        "distributed.scheduler.worker-saturation": 1.0,
+    }
+    stack.enter_context(dask.config.set(settings))
+    cluster = stack.enter_context(
+        LocalCluster(
+            n_workers=n,
+            threads_per_worker=options.threads_per_worker,
+            processes=True,
+            memory_limit=MEMORY_LIMIT // n,
+            dashboard_address="127.0.0.1:0",  # None still takes port 8787, and warns if taken
+            silence_logs=logging.ERROR,
+        )
+    )
+    client: Client = stack.enter_context(Client(cluster, set_as_default=False))
+    _prepare_workers(client, own=True)
+    return client
+
+
+# -- clusters that exist -----------------------------------------------------------------------
+
+
+def _connect(address: str, stack: ExitStack) -> Client:
+    try:
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {address} within {CONNECT_S} s: start one "
+            f"(`dask scheduler`) or mend the address"
+        ) from error
+    _use_client(stack.enter_context(client), stack)
+    return client
+
+
+def _use_client(client: Client, stack: ExitStack) -> None:
+    if client.asynchronous:
+        raise ClusterError(
+            "the Dask client is asynchronous; give one made without asynchronous=True"
+        )
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_S)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"the Dask scheduler has no worker after {CONNECT_S} s: start one "
+            f"(`dask worker ADDRESS`)"
+        ) from error
+    versions: Any = client.get_versions(check=False, packages=[*EXACT, *CLOSE[1:]])
+    problems = mismatches(versions)
+    if problems:
+        raise ClusterError(*problems)
+    _prepare_workers(client, own=False)
+    stack.callback(_forget, client)
+
+
+def _prepare_workers(client: Client, *, own: bool) -> None:
+    """Warm each worker once, one of each machine first; workers that join later warm themselves."""
+    firsts = list({_host(address): address for address in client.nthreads()}.values())
+    client.run(_warm_up, workers=firsts)
+    client.register_plugin(_Preparation(own=own))
+
+
+def _forget(client: Client) -> None:
+    """Leave the workers as they were; a client that is lost by now has none."""
+    with suppress(OSError, TimeoutError, ClosedClientError):
+        client.unregister_worker_plugin(_Preparation.name)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+class _Preparation(WorkerPlugin):
+    """Warms the kernels and limits BLAS, on each worker there is and each that joins."""
+
+    name = "daskcast-prepare"
+
+    def __init__(self, *, own: bool) -> None:
+        self._own = own
+
+    async def setup(self, worker: Any) -> None:
+        await worker.loop.run_in_executor(None, _warm_up)
+        self._limits = blas_at_one()
+        if self._own and threading.current_thread() is threading.main_thread():
+            # Ctrl-C reaches the whole group: the driver decides, workers go when it closes them.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002
+        self._limits.restore_original_limits()
+
+
+def shares(scheduler: Scheduler, folder: RunFolder) -> bool:
+    """Tell whether all workers reach a run folder by its path: they read back a token of ours."""
+    if not isinstance(scheduler, Client):
+        return True
+    name, token = f".token-{secrets.token_hex(8)}", secrets.token_bytes(16)
+    folder.files.write(name, token)
+    try:
+        found = scheduler.run(_read_back, folder, name)
+    finally:
+        folder.files.remove(name)
+    return all(read == token for read in found.values())
+
+
+def _read_back(folder: RunFolder, name: str) -> bytes:
+    try:
+        return folder.files.read(name)
+    except OSError:
+        return b""
+
+
+def mismatches(versions: Mapping[str, Any]) -> list[str]:
+    """Compare what ``Client.get_versions`` found on the client, the scheduler and the workers.
+
+    Parameters
+    ----------
+    versions : mapping
+        ``client``, ``scheduler`` and ``workers`` (by address), each with ``packages``.
+
+    Returns
+    -------
+    list of str
+        A table, one text of several lines for all packages that do not fit; empty where all fit.
+
+    Examples
+    --------
+    >>> side = {"packages": {"python": "3.11.7.final.0", "dask": "2026.8.0"}}
+    >>> mismatches({"client": side, "scheduler": side, "workers": {"tcp://a:1": side}})
+    []
+    """
+    here = _packages(versions["client"])
+    sides = {"scheduler": _packages(versions["scheduler"])}
+    sides |= {f"worker {at}": _packages(side) for at, side in versions["workers"].items()}
+    rows = [
+        (package, here.get(package), side, found.get(package))
+        for package in (*EXACT, *CLOSE)
+        for side, found in sides.items()
+        if _significant(package, here.get(package)) != _significant(package, found.get(package))
+        and not (side == "scheduler" and package in CLOSE[1:])
+    ]
+    return _table(rows)
+
+
+def _packages(side: Mapping[str, Any] | None) -> Mapping[str, str | None]:
+    return (side or {}).get("packages") or {}
+
+
+def _significant(package: str, version: str | None) -> str | None:
+    if version is None or package in EXACT:
+        return version
+    return ".".join(version.split(".")[:2])
+
+
+def _table(rows: Sequence[tuple[str, str | None, str, str | None]]) -> list[str]:
+    if not rows:
+        return []
+    cells = [("package", "here", "there", "at")]
+    cells += [(p, str(a or "missing"), str(b or "missing"), side) for p, a, side, b in rows[:20]]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True))
+        for row in cells
+    ]
+    more = [f"... and {len(rows) - 20} more"] if len(rows) > 20 else []  # noqa: PLR2004
+    head = "the cluster runs other versions; install the same on both sides:"
+    return ["\n    ".join([head, *lines, *more])]
+
+
+def own_versions() -> dict[str, str]:
+    """Give the versions of what decides a forecast here, for the manifest."""
+    names = [*EXACT, *CLOSE[1:], "mlflow"]
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found

@@ -1,0 +1,339 @@
+"""A run from data to report: the order of the stages.
+
+Covers :func:`run`, with one method for each of its stages. Does not cover what happens in a stage,
+each of which has modules of its own, what a run tells on its way and at its end (``progress``), or
+what a run would cost (``plan``).
+
+Stages: check, read, cluster, folder, tracker, work, report, tracking. What a batch produced is in
+the run folder before it counts; all later stages read it there, and so does a run that goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from daskcast import logs
+from daskcast.cluster import current_client, n_slots, open_cluster, own_versions, shares
+from daskcast.engine import run_batches
+from daskcast.errors import StoreError
+from daskcast.panel import open_source
+from daskcast.partition import pack
+from daskcast.progress import Clock, Counts, Progress, RunSummary
+from daskcast.report import write_report
+from daskcast.store import RunFolder, check_same
+from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_run
+from daskcast.work import Batch, BatchWork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from distributed import Client
+
+    from daskcast.config import ForecastConfig, RunOptions
+    from daskcast.engine import Scheduler
+    from daskcast.records import BatchReceipt
+    from daskcast.store import Marker
+    from daskcast.tracking import ParentRun, Tracker, TrackingInfo, TrackingSummary
+
+logger = logging.getLogger(__name__)
+
+N_LOGGED = 10_000
+"""Most records kept of this process."""
+
+
+def run(
+    data: object,
+    config: ForecastConfig,
+    options: RunOptions,
+    *,
+    client: Client | None = None,
+    tracker: Tracker | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> RunSummary:
+    """Forecast every entity of some data into a run folder.
+
+    Parameters
+    ----------
+    data : path or data frame
+        See :func:`daskcast.panel.open_source`.
+    config : ForecastConfig
+    options : RunOptions
+        ``out`` None takes ``runs/EXPERIMENT-UTCTIME``.
+    client : distributed.Client, optional
+        Used instead of what ``options.cluster`` names.
+    tracker : Tracker, optional
+        Used instead of what ``options.tracking_uri`` names.
+    on_progress : callable, optional
+        Called in this thread at the start of each stage and after each batch.
+
+    Returns
+    -------
+    RunSummary
+
+    Raises
+    ------
+    DataError, ConfigError, StoreError, ClusterError
+        Before any work is done, with every problem found.
+    StoppedError
+        The run did not come to its end; the same with ``resume`` goes on.
+    """
+    stages = _Stages(config, options, on_progress or (lambda _progress: None))
+    with logs.capture(n_per_entity=N_LOGGED) as records:
+        try:
+            return stages.go_through(data, client, tracker)
+        finally:
+            stages.keep_logs(records)
+
+
+class _Stages:
+    """The stages of one run, and what they hand on to each other."""
+
+    def __init__(
+        self,
+        config: ForecastConfig,
+        options: RunOptions,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.config = config
+        self.options = options
+        self.on_progress = on_progress
+        self.clock = Clock(self._enter_stage)
+        self.url = options.out or default_out(options.experiment)
+        self.name = self.url.rstrip("/").rpartition("/")[2]
+        self.stage = ""
+        self.counts = Counts()
+        self.n_before = self.n_tracked = 0
+        self.work_began: float | None = None
+        self.finished: Mapping[str, Marker] = {}
+        self.folder: RunFolder | None = None
+        self.writer: TrackingWriter | None = None
+        self.tracked: TrackingSummary | None = None
+
+    def go_through(
+        self, data: object, client: Client | None, tracker: Tracker | None
+    ) -> RunSummary:
+        """Do one stage after the other; what was opened is closed, whatever happens."""
+        with self.clock.stage("check"):
+            tracker = tracker or open_tracker(self.options)
+            self.look_for_run()
+        with self.clock.stage("read"):
+            self.read(data)
+        with logs.bound(run=self.name), ExitStack() as tracking:
+            with ExitStack() as cluster:
+                scheduler = self.open_cluster(client, cluster)
+                self.open_folder()
+                self.start_tracking(tracker, tracking)
+                self.work(scheduler)
+            self.finish()
+            tracking.pop_all()
+            self.close_tracking(RunStatus.FINISHED)
+        assert self.folder is not None
+        return RunSummary(self.folder, self.counts, self.clock.to_dict(), self.tracked)
+
+    # -- before the work --
+
+    def look_for_run(self) -> None:
+        """Open the run to go on with; refuse early a folder that holds one."""
+        if self.options.resume:
+            self.folder = RunFolder.open(self.url)
+            return
+        try:
+            found = RunFolder.open(self.url)
+        except StoreError:  # no run, as it should be; creating the folder has the last word
+            return
+        raise StoreError(
+            f"the folder {found.place} holds a run; give another folder, or resume that run"
+        )
+
+    def read(self, data: object) -> None:
+        self.source = open_source(data, self.config)
+        self.about_data = self.source.describe()
+        self.counts = Counts(entities=len(self.source.ids))
+        self.left = np.arange(self.counts.entities)
+        logger.info("read %d rows of %d entities", self.source.n_rows, self.counts.entities)
+        if self.folder is not None:
+            self.resume(self.folder)
+
+    def resume(self, folder: RunFolder) -> None:
+        problems = check_same(folder.manifest, self.config.to_dict(), self.about_data)
+        if problems:
+            raise StoreError(*[f"{told}; resume with the same, or start anew" for told in problems])
+        n_removed = len(folder.clean())
+        self.finished = folder.finished()
+        for marker in self.finished.values():
+            self.counts = self.counts.plus(marker)
+        self.n_before = self.counts.done
+        done = folder.finished_ids()
+        left = [i for i, unique_id in enumerate(self.source.ids) if unique_id not in done]
+        self.left = np.array(left, dtype=np.int64)
+        logger.info(
+            "resumed: %d entities are done, %d are left; removed %d files that did not count",
+            self.n_before,
+            len(left),
+            n_removed,
+        )
+
+    def open_cluster(self, client: Client | None, stack: ExitStack) -> Scheduler | None:
+        """Open who computes; nobody where nothing is left."""
+        if not len(self.left):
+            return None
+        with self.clock.stage("cluster"):
+            if client is None and self.options.cluster is None:
+                client = current_client()
+            return stack.enter_context(open_cluster(self.options, client))
+
+    def open_folder(self) -> None:
+        with self.clock.stage("folder"):
+            if self.folder is None:
+                self.manifest = self.first_manifest()
+                self.folder = RunFolder.create(self.url, self.manifest)
+            else:
+                self.manifest = self.folder.manifest
+
+    def first_manifest(self) -> dict[str, Any]:
+        one = self.source.select(np.array([0])).load()
+        times = "timestamp" if one.times.dtype.kind == "M" else "integer"
+        return {
+            "config": self.config.to_dict(),
+            "data": {**self.about_data, "times": times},
+            "versions": own_versions(),
+            "counts": asdict(self.counts),
+            "seconds": {},
+            "mlflow": {},
+            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+
+    # -- tracking --
+
+    def start_tracking(self, tracker: Tracker | None, stack: ExitStack) -> None:
+        stack.callback(self.close_tracking, RunStatus.KILLED)
+        if tracker is None or self.folder is None:
+            return
+        with self.clock.stage("tracker"):
+            self.writer = TrackingWriter(tracker, self.folder, detail=self.options.track_detail)
+            if self.writer.start(self.parent(self.writer.info)) is not None:
+                self.manifest["mlflow"] = asdict(self.writer.info)
+                self.folder.write_manifest(self.manifest)
+            for name, marker in self.finished.items():
+                self.writer.batch_done(name, marker.n_entities)
+
+    def parent(self, now: TrackingInfo) -> ParentRun:
+        """Describe the parent run; a resumed run goes on with its own, in the same store."""
+        before = self.manifest["mlflow"]
+        same = before.get("uri") == now.uri and before.get("experiment") == now.experiment
+        started = datetime.fromisoformat(self.manifest["started"])
+        return parent_run(
+            self.config,
+            name=self.name,
+            start_ms=round(started.timestamp() * 1000),
+            fingerprint=self.about_data["fingerprint"],
+            tags=self.options.tags,
+            run_id=before.get("run_id") if same else None,
+        )
+
+    def close_tracking(self, status: RunStatus) -> None:
+        """Send what is left; afterwards the manifest knows all there is to know."""
+        if self.writer is not None:
+            with self.clock.stage("tracking"):
+                seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
+                self.tracked = self.writer.close(status, seconds, on_progress=self.tell_tracked)
+                self.manifest["mlflow"] = asdict(self.tracked.info)
+            # The writer's own thread told this already, but not to the log of the run.
+            logger.info(
+                "tracked %d entities, not tracked %d%s",
+                self.tracked.n_sent,
+                self.tracked.n_failed,
+                f": {self.tracked.stopped}" if self.tracked.stopped else "",
+            )
+        self.write_manifest()
+
+    # -- the work --
+
+    def work(self, scheduler: Scheduler | None) -> None:
+        if scheduler is None or self.folder is None:
+            return
+        with self.clock.stage("work"):
+            self.work_began = time.perf_counter()
+            shared = shares(scheduler, self.folder)
+            work = BatchWork(self.folder, self.config, run=self.name, stores=shared)
+            run_batches(self.batches(scheduler), work, scheduler, self.on_receipt)
+
+    def batches(self, scheduler: Scheduler) -> list[Batch]:
+        packed = pack(
+            self.source.sizes[self.left],
+            n_workers=n_slots(scheduler),
+            batch_size=self.options.batch_size,
+        )
+        first = 1 + max((_number(name) for name in self.finished), default=0)
+        return [
+            Batch(f"b{number:05d}", self.source.select(self.left[chosen]), len(chosen))
+            for number, chosen in enumerate(packed, first)
+        ]
+
+    def on_receipt(self, receipt: BatchReceipt) -> None:
+        self.counts = self.counts.plus(receipt)
+        self.clock.add_work(receipt.cpu_s)
+        if self.writer is not None:
+            self.writer.batch_done(receipt.batch, receipt.n_entities)
+        self.tell()
+
+    def finish(self) -> None:
+        """Check that every entity has come to exactly one end; write the manifest and the page."""
+        assert self.folder is not None
+        with self.clock.stage("report"):
+            stored = self.folder.read("entities", columns=["unique_id"])["unique_id"].to_pylist()
+            assert sorted(stored) == sorted(self.source.ids), (
+                f"{len(self.source.ids)} entities went in, {len(stored)} are in the run folder"
+            )
+            self.write_manifest()
+            write_report(self.folder, self.source)
+
+    # -- telling --
+
+    def write_manifest(self) -> None:
+        if self.folder is not None:
+            self.manifest["counts"] = asdict(self.counts)
+            self.manifest["seconds"] = self.clock.to_dict()
+            self.folder.write_manifest(self.manifest)
+
+    def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what this process logged beside what the workers did."""
+        if self.folder is not None and records:
+            self.folder.write_logs(f"driver-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", records)
+
+    def _enter_stage(self, name: str) -> None:
+        self.stage = name
+        self.tell()
+
+    def tell_tracked(self, n_sent: int, _n_expected: int) -> None:
+        self.n_tracked = n_sent
+        self.tell()
+
+    def tell(self) -> None:
+        began = self.work_began
+        seconds = 0.0 if began is None else time.perf_counter() - began
+        self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
+
+
+def default_out(experiment: str) -> str:
+    """Name the folder of a new run: ``runs/EXPERIMENT-UTCTIME``.
+
+    Examples
+    --------
+    >>> default_out("my airports/2026")[:22]
+    'runs/my-airports-2026-'
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment).strip("-.")[:60] or "run"
+    return f"runs/{plain}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _number(batch: str) -> int:
+    return int(batch.removeprefix("b"))

@@ -1,0 +1,453 @@
+"""Entities of any kind: each ends in a result, on its own, to the bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daskcast import logs, models, task
+from daskcast.config import ForecastConfig
+from daskcast.errors import EntityError
+from daskcast.models import ETS, Naive
+from daskcast.records import Failure, Series, Status
+from daskcast.task import TaskSettings, run_batch, run_entity, warm_up
+from daskcast.tune import SearchRules
+
+QUICK = TaskSettings(SearchRules(trials=8))
+PORTFOLIO = TaskSettings(SearchRules(engine="portfolio"))
+
+
+def entity(y, unique_id="JFK", h=6, m=12, **other):
+    """Make a series of integer times."""
+    y = np.asarray(y, dtype=float)
+    return Series(unique_id, y, len(y) - 1, len(y) + np.arange(h), "1", m, **other)
+
+
+def airport(n=60, seed=0):
+    """Give monthly passengers."""
+    rng, t = np.random.default_rng(seed), np.arange(n)
+    return (200 + 2 * t) * (1 + 0.3 * np.sin(t * np.pi / 6)) * rng.lognormal(0, 0.05, n)
+
+
+def refused(unique_id="LGA"):
+    """Make an entity that reading has refused."""
+    reason = Failure("DuplicateTimes", "expected each time once, found 2024-01 twice")
+    return Series(unique_id, np.empty(0), None, np.empty(0), "", 1, ("noted",), reason)
+
+
+def content(result):
+    """Give all of a result that does not depend on the clock, arrays as bytes."""
+    trials = [dataclasses.replace(trial, seconds=0.0) for trial in result.trials]
+    forecast = result.forecast
+    arrays = (forecast.times, forecast.mean, forecast.lo, forecast.hi) if forecast else ()
+    plain = dataclasses.replace(result, seconds=0.0, trials=(), forecast=None)
+    return repr(plain), repr(trials), [array.tobytes() for array in arrays]
+
+
+# -- any series -------------------------------------------------------------------------------
+
+MAGNITUDE = st.integers(-12, 12).map(lambda power: 10.0**power)
+NUMBERS = st.one_of(
+    st.floats(-1.0, 1.0), st.floats(0.01, 1.0), st.just(0.0), st.sampled_from([1.0, 2.0, 3.0])
+)
+
+
+@st.composite
+def any_series(draw, unique_id="A"):
+    """Draw an entity of any length, scale and season: zeros, constants, gaps, refusals."""
+    if draw(st.integers(0, 9)) == 0:
+        return refused(unique_id)
+    n = draw(st.integers(1, 60) | st.integers(45, 60))
+    kind = draw(st.sampled_from(["mixed", "positive", "counts", "two scales", "mixed", "constant"]))
+    if kind == "constant":
+        y = np.full(n, draw(NUMBERS))
+    elif kind == "counts":
+        y = np.array(draw(st.lists(st.integers(0, 5), min_size=n, max_size=n)), dtype=float)
+    else:
+        strategy = st.floats(0.01, 1.0) if kind == "positive" else NUMBERS | st.just(math.nan)
+        y = np.array(draw(st.lists(strategy, min_size=n, max_size=n)))
+    y = y * draw(MAGNITUDE)
+    if kind == "two scales":
+        y[draw(st.integers(0, n - 1)) :] *= draw(MAGNITUDE)
+    gaps = draw(st.sets(st.integers(1, n), max_size=n // 2))
+    y[sorted(gaps - {n})] = np.nan
+    if math.isnan(y[0]):
+        y[0] = 1.0
+    m, h = draw(st.sampled_from([1, 4, 2, 7, 12, 24])), draw(st.integers(1, 14))
+    return entity(y, unique_id, h=h, m=m)
+
+
+@st.composite
+def any_settings(draw):
+    """Draw the settings of a task."""
+    rules = SearchRules(
+        engine=draw(st.sampled_from(["skopt", "portfolio"])),
+        trials=draw(st.sampled_from([16, 24, 6, 1])),
+        loss=draw(st.sampled_from(["mase", "rmsse", "mae", "rmse", "smape"])),
+        seed=draw(st.integers(0, 3)),
+    )
+    return TaskSettings(
+        rules,
+        models=draw(st.sampled_from([("ets",), ("ets", "seasonal_naive", "drift"), ("naive",)])),
+        cv_windows=draw(st.sampled_from([3, 2, 5, 1, 0])),
+        step_size=draw(st.none() | st.integers(1, 5)),
+        select=draw(st.sampled_from(["blend", "best"])),
+    )
+
+
+def check_result(series, result, level):
+    """Check what is promised of every result."""
+    assert result.unique_id == series.unique_id
+    assert result.n_obs == np.count_nonzero(~np.isnan(series.y))
+    json.dumps([result.params, result.checks], allow_nan=False)
+    assert (result.failure is None) == (result.status is Status.OK)
+    if result.status is Status.FAILED:
+        assert result.forecast is None
+        assert series.problem is not None, result.failure
+        assert result.failure == series.problem
+        return
+    assert series.problem is None
+    forecast = result.forecast
+    np.testing.assert_array_equal(forecast.times, series.future)
+    assert forecast.mean.shape == series.future.shape
+    assert np.all(np.isfinite(forecast.mean))
+    assert forecast.lo.shape == forecast.hi.shape == (len(level), len(series.future))
+    known = np.isfinite(forecast.lo).all(axis=0) & np.isfinite(forecast.hi).all(axis=0)
+    assert np.all(known) or result.n_obs == 1
+    if np.all(known):
+        steps = [*forecast.lo[::-1], forecast.mean, *forecast.hi]
+        assert np.all(np.diff(steps, axis=0) >= 0)
+    weights = [form["weight"] for form in result.params["forms"]]
+    assert sum(weights) == pytest.approx(1.0)
+    assert weights == sorted(weights, reverse=True)
+    assert result.params["forms"][0]["form"] == result.model
+    if result.status is Status.OK:
+        assert sum(trial.weight for trial in result.trials) == pytest.approx(1.0)
+        assert [trial.number for trial in result.trials] == list(range(len(result.trials)))
+
+
+@settings(max_examples=150)
+@given(batch=st.lists(any_series(), max_size=4), how=any_settings())
+def test_every_entity_ends_in_a_whole_result(batch, how):
+    """As many results as entities, whole forecasts or a reason, and no warning, whatever comes in."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        results = run_batch(batch, how)
+    assert len(results) == len(batch)
+    for series, result in zip(batch, results, strict=True):
+        check_result(series, result, how.level)
+
+
+@settings(max_examples=30)
+@given(data=st.data(), how=any_settings())
+def test_neighbours_and_order_do_not_matter(data, how):
+    """An entity's result is the same to the bit alone, in a batch, and in a batch turned round."""
+    batch = [data.draw(any_series(unique_id)) for unique_id in ("A", "B", "C")]
+    alone = [content(run_entity(series, how)) for series in batch]
+    together = [content(result) for result in run_batch(batch, how)]
+    turned = [content(result) for result in run_batch(batch[::-1], how)]
+    assert together == alone
+    assert turned[::-1] == alone
+
+
+@settings(max_examples=30)
+@given(series=any_series(), how=any_settings())
+def test_what_is_given_is_not_changed(series, how):
+    """The series is as it was, and its result travels between processes."""
+    kept = series.y.copy()
+    result = run_entity(series, how)
+    assert series.y.tobytes() == kept.tobytes()
+    assert content(pickle.loads(pickle.dumps(result))) == content(result)
+
+
+@pytest.mark.parametrize("wrong", [math.inf, -math.inf, 1e308, -1e308, 5e-324])
+@pytest.mark.parametrize("at", [0, 30, 59])
+def test_numbers_at_the_end_of_all_numbers(wrong, at):
+    """An infinite or barely finite value ends in a result too: a finite forecast or a reason."""
+    y = airport()
+    y[at] = wrong
+    [result] = run_batch([entity(y)], QUICK)
+    if result.status is Status.FAILED:
+        assert result.failure.message
+        assert result.forecast is None
+    else:
+        assert np.all(np.isfinite(result.forecast.mean))
+
+
+# -- an ordinary entity -----------------------------------------------------------------------
+
+
+def test_an_ordinary_entity_is_ok():
+    """A tuned entity has its forms, scores, trials, checks and no failure."""
+    result = run_entity(entity(airport(84), h=12), TaskSettings(SearchRules()))
+    assert result.status is Status.OK
+    assert result.model.startswith("ETS(")
+    assert (result.n_obs, result.cutoff, result.stopped_by) == (84, 83, "trials")
+    assert result.scores.n_windows == 3
+    assert math.isfinite(result.scores.cv_mase)
+    assert result.checks["windows"] == "3 of 3"
+    assert result.checks["reproducible"] is True
+    assert len(result.trials) == 24
+    assert sum(trial.origin == "ask" for trial in result.trials) >= 12
+    assert {trial.state for trial in result.trials} == {"complete"}
+    for form in result.params["forms"]:
+        assert {"form", "weight", "error", "power", "alpha", "phi"} <= set(form)
+
+
+def test_the_forecast_follows_growth_and_season():
+    """On a clean series the forecast is close to how the series goes on."""
+    y = airport(96)
+    t = np.arange(96)
+    clean = (200 + 2 * t) * (1 + 0.3 * np.sin(t * np.pi / 6))
+    result = run_entity(entity(y[:84], h=12), TaskSettings(SearchRules()))
+    np.testing.assert_allclose(result.forecast.mean, clean[84:], rtol=0.12)
+    assert np.all(result.forecast.lo[1] < clean[84:])
+    assert np.all(clean[84:] < result.forecast.hi[1])
+
+
+def test_levels_are_rows_in_their_order():
+    """One row for each level, as scipy would have it from the same spread."""
+    how = dataclasses.replace(PORTFOLIO, level=(50, 80, 95))
+    forecast = run_entity(entity(airport()), how).forecast
+    half = (forecast.hi - forecast.lo) / 2
+    np.testing.assert_allclose(half[1] / half[0], 1.2815515655 / 0.6744897502, rtol=1e-9)
+    np.testing.assert_allclose(half[2] / half[0], 1.9599639845 / 0.6744897502, rtol=1e-9)
+    np.testing.assert_allclose((forecast.hi + forecast.lo) / 2, forecast.mean[None].repeat(3, 0))
+
+
+def test_best_has_one_form():
+    """With ``best`` the forecast is that of the lowest loss."""
+    how = dataclasses.replace(QUICK, select="best")
+    result = run_entity(entity(airport()), how)
+    assert len(result.params["forms"]) == 1
+    losses = [trial.tune_loss for trial in result.trials]
+    assert result.trials[int(np.argmin(losses))].weight == 1.0
+
+
+def test_seconds_and_attempt_are_stamped():
+    """Each result says how long it took and which attempt it was."""
+    for series in (entity(airport()), entity([1.0, 2.0]), refused()):
+        [result] = run_batch([series], QUICK, attempt=3)
+        assert result.attempt == 3
+        assert 0 < result.seconds < 60
+    assert run_entity(refused(), QUICK).attempt == 1
+
+
+def test_an_entity_stopped_by_time_is_marked():
+    """A budget that is spent at once leaves one trial, a forecast, and the mark."""
+    how = TaskSettings(SearchRules(seconds=1e-9))
+    result = run_entity(entity(airport()), how)
+    assert (result.status, result.stopped_by, len(result.trials)) == (Status.OK, "time", 1)
+    assert result.checks["reproducible"] is False
+
+
+def test_the_id_and_the_seed_decide_the_search():
+    """The same entity again is the same; under another id other points may be asked for."""
+    one, again = (run_entity(entity(airport()), QUICK) for _ in range(2))
+    assert content(one) == content(again)
+    seeds = {entity_id: content(run_entity(entity(airport(), entity_id), QUICK)) for entity_id in "AB"}
+    assert seeds["A"][0] != seeds["B"][0]
+
+
+# -- fallbacks and failures -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_too_short_falls_back(n):
+    """Below six observations the last one is carried on, with the reason."""
+    y = np.array([3.0, 1.0, 4.0, 1.5, 5.0])[:n]
+    result = run_entity(entity(np.append(y, [np.nan, np.nan])), QUICK)
+    assert (result.status, result.model) == (Status.FALLBACK, "Naive")
+    assert result.failure == Failure(
+        "TooShort", f"expected at least 6 observations to tune a model, found {n}"
+    )
+    assert result.forecast.mean.tolist() == [y[-1]] * 6
+    assert (result.trials, result.stopped_by, result.scores.n_windows) == ((), "", 0)
+
+
+def test_short_with_whole_seasons_repeats_them():
+    """Where a season is known the fallback repeats it."""
+    result = run_entity(entity([3.0, 1.0, 4.0, 2.0, 5.0], m=2), QUICK)
+    assert result.model == "SeasonalNaive"
+    assert result.forecast.mean.tolist() == [2.0, 5.0] * 3
+
+
+@pytest.mark.parametrize("value", [5.0, 0.0, -1e-12])
+def test_constants_fall_back_without_doubt(value):
+    """A constant is carried on, with the reason and intervals of no width."""
+    y = np.full(40, value)
+    y[[3, 39]] = np.nan
+    result = run_entity(entity(y), QUICK)
+    assert (result.status, result.failure.error_type) == (Status.FALLBACK, "Constant")
+    assert f"all 38 observations are {value:g}" in result.failure.message
+    assert np.all(result.forecast.mean == value)
+    assert np.all(result.forecast.lo == value)
+    assert np.all(result.forecast.hi == value)
+
+
+def test_what_reading_refused_has_failed():
+    """The reason is the one that reading gave, repairs are told, nothing is forecast."""
+    result = run_entity(refused(), QUICK)
+    assert (result.status, result.failure) == (Status.FAILED, refused().problem)
+    assert result.checks == {"repairs": ["noted"]}
+    assert (result.forecast, result.model, result.n_obs) == (None, "", 0)
+
+
+def test_no_observation_at_all_has_failed():
+    """If nothing is observed the result says so, though reading let it through."""
+    result = run_entity(entity([math.nan] * 9), QUICK)
+    assert result.status is Status.FAILED
+    assert "found none" in result.failure.message
+
+
+class Broken(Naive):
+    """A family with a fault in it."""
+
+    name = "broken"
+    error: Exception = ValueError("a fault")
+    where = "roll"
+
+    def roll(self, view, point):
+        """Fail, if it is here."""
+        if self.where == "roll":
+            raise self.error
+        return super().roll(view, point)
+
+    def finish(self, view, point, start):
+        """Fail, if it is here."""
+        raise self.error
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Register the broken family; give a function that says how it breaks."""
+    monkeypatch.setitem(models._FAMILIES, "broken", Broken)
+    task._families.cache_clear()
+
+    def breaks(error, where="roll"):
+        monkeypatch.setattr(Broken, "error", error)
+        monkeypatch.setattr(Broken, "where", where)
+        return dataclasses.replace(QUICK, models=("ets", "broken"))
+
+    yield breaks
+    task._families.cache_clear()
+
+
+@pytest.mark.parametrize("where", ["roll", "finish"])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("a fault"), KeyError("a fault"), StopIteration("a fault"), RecursionError("a fault")]
+    + [MemoryError("a fault"), AssertionError("a fault"), np.linalg.LinAlgError("a fault")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fault_is_a_result_with_its_traceback(error, where, broken):
+    """Whatever a family raises, the entity has failed with type, message and traceback."""
+    batch = [entity(airport(), "A"), entity([1.0, 2.0], "B"), refused("C"), entity(airport(), "D")]
+    results = run_batch(batch, broken(error, where))
+    assert [result.unique_id for result in results] == list("ABCD")
+    failure = results[0].failure
+    assert [result.status.value for result in results] == ["failed", "fallback", "failed", "failed"]
+    assert failure.error_type == type(error).__name__
+    assert "a fault" in failure.message
+    assert failure.traceback.startswith("Traceback (most recent call last)")
+    assert f"in {where}" in failure.traceback
+    assert results[0].forecast is None
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_who_stops_the_process_is_not_stopped(error, broken):
+    """An interrupt is no entity's trouble."""
+    with pytest.raises(error):
+        run_entity(entity(airport()), broken(error()))
+
+
+def test_an_expected_failure_of_one_family_leaves_the_others(broken):
+    """A family that says it cannot is a failed trial; the entity is well without it."""
+    result = run_entity(entity(airport()), broken(EntityError("cannot")))
+    assert result.status is Status.OK
+    assert [trial.model for trial in result.trials if trial.state == "failed"] == ["Broken"]
+    assert all(math.isnan(t.tune_loss) == (t.state == "failed") for t in result.trials)
+
+
+def test_an_entity_that_no_family_can_model_falls_back(broken):
+    """If no form can be fitted the entity falls back, with the reason and without a traceback."""
+    how = dataclasses.replace(broken(EntityError("cannot")), models=("broken",))
+    result = run_entity(entity(airport()), how)
+    assert (result.status, result.model) == (Status.FALLBACK, "SeasonalNaive")
+    assert result.failure == Failure("EntityError", "none of the 1 forms tried could be fitted")
+
+
+def test_a_forecast_that_is_no_number_is_no_forecast(monkeypatch):
+    """A fallback beyond all numbers is a failure that names the entity."""
+    monkeypatch.setattr(
+        Naive, "forecast", lambda self, past, view: (np.full(view.h, math.inf), np.ones(view.h))
+    )
+    result = run_entity(entity([1.0, 2.0]), QUICK)
+    assert result.status is Status.FAILED
+    assert "'JFK' is not finite" in result.failure.message
+
+
+# -- around it --------------------------------------------------------------------------------
+
+
+def test_the_log_names_the_entity():
+    """What is logged on the way is tied to its entity: warnings for fallbacks, errors for failures."""
+    with logs.capture() as records:
+        run_batch([entity([1.0, 2.0], "B"), refused("C"), entity(airport(), "A")], QUICK)
+    told = {(r["entity"], r["level"]) for r in records if r["logger"] == "daskcast.task"}
+    assert {("B", "WARNING"), ("C", "ERROR")} <= told
+    assert not [pair for pair in told if pair[0] == "A" and pair[1] != "DEBUG"]
+
+
+def test_settings_are_those_of_the_config():
+    """Every option that decides a forecast reaches the task."""
+    config = ForecastConfig(
+        h=6, search="portfolio", trials=7, search_seconds=1.5, loss="smape", seed=9,
+        models=("naive", "ets"), level=(50,), cv_windows=5, step_size=2, select="best",
+    )  # fmt: skip
+    found = TaskSettings.of(config)
+    rules = SearchRules(engine="portfolio", trials=7, seconds=1.5, loss="smape", seed=9)
+    assert found == TaskSettings(rules, ("naive", "ets"), (50,), 5, 2, "best")
+    assert TaskSettings.of(ForecastConfig(h=6)) == TaskSettings(SearchRules())
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_windows_are_those_asked_for():
+    """The number of windows and their step reach the scores."""
+    how = dataclasses.replace(PORTFOLIO, cv_windows=5, step_size=1)
+    assert run_entity(entity(airport()), how).scores.n_windows == 5
+    none = run_entity(entity(airport()), dataclasses.replace(PORTFOLIO, cv_windows=0))
+    assert (none.status, none.scores.n_windows) == (Status.OK, 0)
+    assert none.checks["windows"] == "none wanted"
+
+
+def test_warming_up_touches_every_kernel(caplog):
+    """Warming up says nothing and leaves no kernel to be compiled by an entity."""
+    with caplog.at_level(logging.DEBUG, logger="daskcast"):
+        warm_up()
+    assert not caplog.records
+    kernels = [one for one in vars(models.kernels).values() if hasattr(one, "signatures")]
+    before = [len(one.signatures) for one in kernels]
+    run_batch([entity(airport()), entity(airport(40) - 300), entity(np.arange(30.0))], PORTFOLIO)
+    run_batch([entity(airport(), m=1), entity(airport()[::2], m=4)], QUICK)
+    assert [len(one.signatures) for one in kernels] == before
+
+
+def test_an_empty_batch_is_no_trouble():
+    """Nothing in, nothing out."""
+    assert run_batch([], QUICK) == []
+
+
+def test_the_families_are_looked_up_by_name():
+    """A task gets the families of its settings."""
+    [family] = task._families(("ets",))
+    assert isinstance(family, ETS)
