@@ -1,0 +1,80 @@
+# Everything here works on a fresh machine with Python 3.11+ and make. The first call of a target
+# makes .venv and installs what that target needs; the stamps in .venv say what is there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST_ARGS ?=
+BENCH ?= speed accuracy overhead executors
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format docs bench clean
+
+help:
+	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
+	@echo "make test    all tests"
+	@echo "make check   lint, format, types, layers, docs"
+	@echo "make format  let ruff mend what it can"
+	@echo "make docs    the documentation in docs/_build/html"
+	@echo "make bench   the benchmarks against peers; results in bench/results"
+	@echo "make clean   remove environments and what was built"
+
+# ---- environments ------------------------------------------------------------------------------
+
+$(VENV)/pip.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "daskcast needs Python 3.11 or newer; try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(PIP) install --quiet --group test
+	@touch $@
+
+$(VENV)/docs.stamp: $(VENV)/run.stamp
+	$(PIP) install --quiet --group docs
+	@touch $@
+
+$(VENV)/check.stamp: $(VENV)/docs.stamp
+	$(PIP) install --quiet --group check
+	@touch $@
+
+# ---- what people run ---------------------------------------------------------------------------
+
+demo: $(VENV)/run.stamp
+	rm -rf runs/demo
+	$(BIN)/daskcast demo --out runs/demo
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/check.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/python bench/held_out.py
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
+
+format: $(VENV)/check.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/docs.stamp
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python -m pytest bench -q --benchmark-only
+	for name in $(BENCH); do $(BIN)/python bench/$$name.py || exit 1; done
+
+clean:
+	rm -rf $(VENV) .venv-peers build dist docs/_build docs/reference/generated *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
