@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -180,6 +181,11 @@ def _unfit(series: Series, n_obs: int) -> Failure | None:
     return None
 
 
+def _origins(tuned: Tuned) -> dict[str, int]:
+    """Count how the trials came about: first points, asked of the optimizer, portfolio."""
+    return dict(Counter(one.origin for one in tuned.tried))
+
+
 def _tuned_result(series: Series, settings: TaskSettings, tuned: Tuned, n_obs: int) -> EntityResult:
     blend = tuned.blend
     main = int(blend.weights.argmax())
@@ -191,14 +197,17 @@ def _tuned_result(series: Series, settings: TaskSettings, tuned: Tuned, n_obs: i
         n_obs=n_obs,
         cutoff=series.cutoff,
         scores=tuned.scores,
-        checks=checks.check_entity(
-            series,
-            tuned.scores,
-            wanted_windows=settings.cv_windows,
-            needed=_least(series.season_length),
-            scaled=tuned.scaled,
-            stopped_by=tuned.stopped_by,
-        ),
+        checks={
+            **checks.check_entity(
+                series,
+                tuned.scores,
+                wanted_windows=settings.cv_windows,
+                needed=_least(series.season_length),
+                scaled=tuned.scaled,
+                stopped_by=tuned.stopped_by,
+            ),
+            "trials": _origins(tuned),
+        },
         stopped_by=tuned.stopped_by,
         forecast=_forecast(series, settings, blend.mean, blend.sd),
         trials=_trials(tuned),

@@ -75,9 +75,11 @@ def test_the_message_tells_every_problem_once(cls):
 
 @pytest.mark.parametrize(
     ("cls", "builtin"),
-    [("ConfigError", ValueError), ("DataError", ValueError), ("StoreError", ValueError)]
-    + [("ClusterError", ValueError), ("EntityError", ValueError)]
-    + [("StoppedError", RuntimeError), ("TrackingError", RuntimeError)],
+    [
+        *((name, ValueError) for name in ("ConfigError", "DataError", "StoreError")),
+        *((name, ValueError) for name in ("ClusterError", "EntityError")),
+        *((name, RuntimeError) for name in ("StoppedError", "TrackingError")),
+    ],
 )
 def test_each_is_also_a_built_in_error(cls, builtin):
     """Who catches the built-in kind catches ours."""

@@ -73,7 +73,7 @@ def test_a_missing_truth_is_not_scored():
 
 @given(data=st.data(), m=st.integers(1, 13))
 def test_scales_are_those_of_plain_loops(data, m):
-    """Scales are means over the seasonal differences before each cutoff, NaN where there is none."""
+    """Scales are means of the seasonal differences before each cutoff, NaN if there is none."""
     values = data.draw(st.lists(st.one_of(st.just(math.nan), VALUES), min_size=1, max_size=40))
     y = np.array(values)
     places = st.lists(st.integers(1, len(y)), min_size=1, max_size=4)

@@ -95,9 +95,16 @@ def test_the_series_is_not_changed(case):
 
 @pytest.mark.parametrize(
     ("n_windows", "step_size", "expected"),
-    [(3, None, [24, 36, 48]), (4, None, [24, 32, 40, 48]), (1, None, [48]), (0, None, [])]
-    + [(3, 1, [46, 47, 48]), (3, 20, [28, 48]), (3, 25, [48])],
-)  # fmt: skip
+    [
+        (3, None, [24, 36, 48]),
+        (4, None, [24, 32, 40, 48]),
+        (1, None, [48]),
+        (0, None, []),
+        (3, 1, [46, 47, 48]),
+        (3, 20, [28, 48]),
+        (3, 25, [48]),
+    ],
+)
 def test_by_hand(n_windows, step_size, expected):
     """Sixty months, a year ahead, two years at least before the first."""
     y = np.arange(60.0)

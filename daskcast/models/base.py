@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Point = Mapping[str, Scalar]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One entity's past, and the windows on which its models are judged.
 
@@ -40,6 +40,8 @@ class View:
         Observations before the first cutoff, or in all where there is no window.
     n_obs : int
         Observations in all.
+    counts : ndarray of float64, shape [W + 1]
+        Observations before each cutoff, and in all.
     low : float
         The smallest observation.
     """
@@ -50,6 +52,7 @@ class View:
     cutoffs: NDArray[np.int64]
     first_obs: int
     n_obs: int
+    counts: Floats
     low: float
 
 
@@ -67,14 +70,16 @@ def view_of(
     """
     places = np.empty(0, dtype=np.int64) if cutoffs is None else cutoffs
     known = ~np.isnan(y)
-    first = y[: places[0]] if len(places) else y
+    seen = np.concatenate([[0.0], np.cumsum(known)])
+    counts = seen[[*places, -1]]
     return View(
         y=np.ascontiguousarray(y, dtype=np.float64),
         season_length=season_length,
         h=h,
         cutoffs=places,
-        first_obs=int(np.count_nonzero(~np.isnan(first))),
-        n_obs=int(np.count_nonzero(known)),
+        first_obs=int(counts[0]),
+        n_obs=int(counts[-1]),
+        counts=counts,
         low=float(np.min(y, where=known, initial=np.inf)),
     )
 
@@ -109,13 +114,10 @@ class Rolled:
     aicc : ndarray of float64, shape [W + 1]
         At each cutoff and at the end, on the scale of the data; NaN where a family has no
         likelihood.
-    start : ndarray of float64
-        Where the last fit may start.
     """
 
     forecasts: Floats
     aicc: Floats
-    start: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,6 @@ class Family(Protocol):
         """Judge a point on the windows; raise ``EntityError`` where it cannot be fitted."""
         ...
 
-    def finish(self, view: View, point: Point, start: Floats | None) -> Fitted:
+    def finish(self, view: View, point: Point) -> Fitted:
         """Fit a point to all of the past and forecast; raise ``EntityError`` as above."""
         ...

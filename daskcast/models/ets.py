@@ -107,35 +107,33 @@ class ETS:
 
     def roll(self, view: View, point: Point) -> Rolled:
         """Fit before the first cutoff and walk on with these parameters."""
-        z, power, shift, logs = _transform(view, point)
+        power = _power(point)
+        z, shift = _transform(view, power)
         m = view.season_length
         form = _form(point)
         n_windows = len(view.cutoffs)
         forecasts = np.empty((n_windows, view.h))
         loglik = np.empty(n_windows + 1)
-        start = np.full(4, _START)
+        u = np.full(4, _START)
         smoothing = np.empty(4)
         x = np.empty(kernels.HEAD + m)
         kernels.roll(
-            z, form, m, view.cutoffs, start, _TOLERANCE, _MOST, smoothing, x, forecasts, loglik
+            z, form, m, view.cutoffs, u, _TOLERANCE, _MOST, smoothing, x, forecasts, loglik
         )
         # a likelihood lost later weighs nothing from there on; windows before it must not know
         if not loglik[0] < _INFINITE:
             raise EntityError(f"{self.label(point)} has no finite likelihood")
         if power != 1:
             _back(forecasts, power, shift)
-        k = n_params(str(point["trend"]), str(point["season"]), m)
-        counts = np.array([*_counts(view), view.n_obs])
-        return Rolled(
-            forecasts, _aicc(loglik + _jacobian(view, power, shift, logs), k, counts), start
-        )
+        return Rolled(forecasts, _aicc(loglik, point, view))
 
-    def finish(self, view: View, point: Point, start: Floats | None) -> Fitted:
-        """Fit to all of the past, from ``start`` where there is one, and forecast."""
-        z, power, shift, logs = _transform(view, point)
+    def finish(self, view: View, point: Point) -> Fitted:
+        """Fit to all of the past, and forecast."""
+        power = _power(point)
+        z, shift = _transform(view, power)
         m = view.season_length
         form = _form(point)
-        u = start.copy() if start is not None and len(start) else np.full(4, _START)
+        u = np.full(4, _START)
         smoothing = np.empty(4)
         x = np.empty(kernels.HEAD + m)
         kernels.fit(z, len(z), form, m, u, _TOLERANCE, _MOST, smoothing, x)
@@ -152,9 +150,7 @@ class ETS:
             for part in (mean, low, high):
                 _back(part, power, shift)
             sd = 0.5 * (high - low)
-        k = n_params(str(point["trend"]), str(point["season"]), m)
-        jacobian = 0.0 if power == 1 else -2.0 * (power - 1.0) * logs
-        aicc = float(_aicc(np.array([value + jacobian]), k, np.array([view.n_obs]))[0])
+        aicc = float(_aicc(np.array([value]), point, view, last=True)[0])
         names = ("alpha", "beta", "gamma", "phi")
         return Fitted(mean, sd, aicc, dict(zip(names, map(float, smoothing), strict=True)))
 
@@ -223,25 +219,30 @@ def _form(point: Point) -> np.ndarray:
     )
 
 
-def _transform(view: View, point: Point) -> tuple[Floats, float, float, float]:
-    """Give the series on the scale of the fit, the power, the shift, the sum of logs."""
-    power = float(point["power"])  # type: ignore[arg-type]
+def _transform(view: View, power: float) -> tuple[Floats, float]:
+    """Give the series on the scale of the fit, and the shift that made it positive."""
     if power == 1:
-        return view.y, 1.0, 0.0, 0.0
-    shift = _shift(view)
+        return view.y, 0.0
+    shift, _ = _logs(view)
     z = np.empty_like(view.y)
-    logs = kernels.boxcox(view.y + shift, power, z)
-    return z, power, shift, logs
+    kernels.boxcox(view.y + shift, power, z)
+    return z, shift
 
 
-def _shift(view: View) -> float:
-    """Give half the smallest positive value before the first window where there are zeros."""
-    if view.low > 0:
-        return 0.0
-    end = int(view.cutoffs[0]) if len(view.cutoffs) else len(view.y)
-    past = view.y[:end]
-    positive = past[past > 0]
-    return 0.5 * float(positive.min()) if len(positive) else 1.0
+@lru_cache(maxsize=16)
+def _logs(view: View) -> tuple[float, Floats]:
+    """Give the shift of a view, and the sum of logs before each cutoff and in all, [W + 1].
+
+    Where there are zeros the shift is half the smallest positive value before the first window.
+    """
+    shift = 0.0
+    if view.low <= 0:
+        past = view.y[: view.cutoffs[0]] if len(view.cutoffs) else view.y
+        positive = past[past > 0]
+        shift = 0.5 * float(positive.min()) if len(positive) else 1.0
+    log_y = np.log(view.y + shift)
+    sums = np.cumsum(np.where(np.isnan(log_y), 0.0, log_y))
+    return shift, sums[[*(view.cutoffs - 1), -1]]
 
 
 def _back(part: Floats, power: float, shift: float) -> None:
@@ -250,17 +251,15 @@ def _back(part: Floats, power: float, shift: float) -> None:
     part -= shift
 
 
-def _counts(view: View) -> list[int]:
-    return [int(np.count_nonzero(~np.isnan(view.y[:c]))) for c in view.cutoffs]
+def _aicc(minus_two_loglik: Floats, point: Point, view: View, *, last: bool = False) -> Floats:
+    """Give AICc on the scale of the data, before each cutoff and in all, or in all alone."""
+    at = slice(-1, None) if last else slice(None)
+    power = _power(point)
+    k = n_params(str(point["trend"]), str(point["season"]), view.season_length)
+    left = np.maximum(view.counts[at] - k - 1.0, 0.5)
+    value = minus_two_loglik + 2.0 * k + 2.0 * k * (k + 1.0) / left
+    return value if power == 1 else value - 2.0 * (power - 1.0) * _logs(view)[1][at]
 
 
-def _jacobian(view: View, power: float, shift: float, logs: float) -> Floats:
-    if power == 1:
-        return np.zeros(len(view.cutoffs) + 1)
-    log_y = np.log(view.y + shift)
-    parts = [float(np.nansum(log_y[:c])) for c in view.cutoffs]
-    return np.array([-2.0 * (power - 1.0) * part for part in [*parts, logs]])
-
-
-def _aicc(minus_two_loglik: Floats, k: int, n: np.ndarray) -> Floats:
-    return minus_two_loglik + 2.0 * k + 2.0 * k * (k + 1.0) / np.maximum(n - k - 1.0, 0.5)
+def _power(point: Point) -> float:
+    return float(point["power"])  # type: ignore[arg-type]

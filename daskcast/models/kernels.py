@@ -39,6 +39,8 @@ LIKELIHOOD, ABSOLUTE = range(2)
 
 _TWO_PI = 2.0 * math.pi
 _BIG = 1e300
+#: edge of the first simplex
+_EDGE = 0.25
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -299,7 +301,7 @@ def fit(
         for j in range(4):
             simplex[i, j] = u[j]
         if i > 0:
-            simplex[i, i - 1] += 0.25 if u[i - 1] < 0.5 else -0.25
+            simplex[i, i - 1] += _EDGE if u[i - 1] < 0.5 else -_EDGE
         values[i] = objective(simplex[i], y, n, form, m, end, smoothing, x)
     used = p + 1
     centre = np.zeros(4)
@@ -436,20 +438,15 @@ def variance(
 
 
 @kernel
-def boxcox(y: Floats, lam: float, out: Floats) -> float:
-    """Write the Box-Cox transform of ``y`` to ``out``; NaN stays NaN. Gives the sum of log(y)."""
-    logs = 0.0
+def boxcox(y: Floats, lam: float, out: Floats) -> None:
+    """Write the Box-Cox transform of ``y`` to ``out``; NaN stays NaN."""
     for t in range(len(y)):
-        if not math.isnan(y[t]):
-            if lam == 0.0:
-                out[t] = math.log(y[t])
-            else:
-                out[t] = (y[t] ** lam - 1.0) / lam
-            if y[t] > 0.0:
-                logs += math.log(y[t])
-        else:
+        if math.isnan(y[t]):
             out[t] = y[t]
-    return logs
+        elif lam == 0.0:
+            out[t] = math.log(y[t])
+        else:
+            out[t] = (y[t] ** lam - 1.0) / lam
 
 
 @kernel

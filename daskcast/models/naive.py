@@ -40,9 +40,9 @@ class _Baseline:
     def roll(self, view: View, point: Point) -> Rolled:  # noqa: ARG002
         """Forecast from each cutoff."""
         forecasts = np.array([self.forecast(view.y[:c], view)[0] for c in view.cutoffs])
-        return Rolled(forecasts, np.full(len(view.cutoffs) + 1, np.nan), np.empty(0))
+        return Rolled(forecasts, np.full(len(view.cutoffs) + 1, np.nan))
 
-    def finish(self, view: View, point: Point, start: Floats | None) -> Fitted:  # noqa: ARG002
+    def finish(self, view: View, point: Point) -> Fitted:  # noqa: ARG002
         """Forecast from the end."""
         mean, sd = self.forecast(view.y, view)
         return Fitted(mean, sd, float("nan"), {})
@@ -59,7 +59,7 @@ class Naive(_Baseline):
     --------
     >>> import numpy as np
     >>> from daskcast.models.base import view_of
-    >>> Naive().finish(view_of(np.array([1.0, 2.0, 1.0]), 1, 2), {}, None).mean
+    >>> Naive().finish(view_of(np.array([1.0, 2.0, 1.0]), 1, 2), {}).mean
     array([1., 1.])
     """
 

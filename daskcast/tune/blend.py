@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _TEMPERATURE = 10.0
 _SHARPNESS = 2.0
 #: points below this share of the weight are not fitted to all of the past
-_TRIM = 0.01
+_TRIM = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +204,8 @@ def _finish_each(view: View, tried: Sequence[Tried], positions: Sequence[int]) -
 
 
 def _finish(view: View, tried: Tried) -> Fitted | None:
-    start = tried.rolled.start if tried.rolled else None
     try:
-        fitted = tried.family.finish(view, tried.point, start)
+        fitted = tried.family.finish(view, tried.point)
     except EntityError:
         return None
     return fitted if np.all(np.isfinite(fitted.mean)) and np.all(np.isfinite(fitted.sd)) else None

@@ -79,7 +79,8 @@ class Tried:
     @property
     def loss(self) -> float:
         """Mean over the windows; NaN where there is none, or the point could not be fitted."""
-        return float(self.losses.mean()) if len(self.losses) else math.nan
+        n_windows = len(self.losses)
+        return float(np.add.reduce(self.losses)) / n_windows if n_windows else math.nan
 
 
 def entity_seed(seed: int, unique_id: str) -> int:
@@ -165,7 +166,7 @@ class _Bench:
     def evaluate(self, point: Point, origin: str) -> Tried:
         """Fit a point on the windows and score it; a point that cannot be fitted has no loss."""
         if not len(self.view.cutoffs):
-            unscored = Rolled(np.empty((0, self.view.h)), np.full(1, math.nan), np.empty(0))
+            unscored = Rolled(np.empty((0, self.view.h)), np.full(1, math.nan))
             return Tried(self.family, point, unscored, np.empty(0), 0.0, origin)
         begun = time.perf_counter()
         try:

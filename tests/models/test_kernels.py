@@ -293,9 +293,8 @@ def test_boxcox_is_scipys_and_inverts(power, rng):
     y = rng.gamma(2.0, 50.0, 40)
     y[3] = np.nan
     z = np.empty(40)
-    logs = kernels.boxcox(y, power, z)
+    kernels.boxcox(y, power, z)
     np.testing.assert_allclose(z, special.boxcox(y, power), rtol=1e-10)
-    np.testing.assert_allclose(logs, np.nansum(np.log(y)), rtol=1e-12)
     back = np.empty(40)
     kernels.inverse_boxcox(z, power, back)
     np.testing.assert_allclose(back, y, rtol=1e-10)
