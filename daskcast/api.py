@@ -12,6 +12,7 @@ import shlex
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -52,7 +53,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     target_col: str = "y",
     freq: str | int | None = None,
     season_length: int | None = None,
-    level: Sequence[float] = (80, 95),
+    level: float | Sequence[float] = (80, 95),
     search: str = "skopt",
     trials: int = 24,
     search_seconds: float | None = None,
@@ -93,7 +94,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         each entity where not given.
     season_length : int, optional
         Steps in a season. Inferred from the frequency where not given.
-    level : sequence of float
+    level : float or sequence of float
         Intervals, in percent.
     search : {"skopt", "portfolio"}
         Tune each entity, or evaluate all admissible forms without a search.
@@ -169,7 +170,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         target_col=target_col,
         freq=None if freq is None else str(freq),
         season_length=season_length,
-        level=tuple(level),
+        level=tuple(level) if isinstance(level, Iterable) else (level,),
         search=search,
         trials=trials,
         search_seconds=search_seconds,

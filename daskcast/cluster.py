@@ -184,7 +184,8 @@ def _open_local(options: RunOptions, stack: ExitStack) -> Client:
             processes=True,
             memory_limit=MEMORY_LIMIT // n,
             dashboard_address="127.0.0.1:0",  # None still takes port 8787, and warns if taken
-            silence_logs=logging.ERROR,
+            # Closed while it works, a worker logs its lost heartbeat as an error with a traceback.
+            silence_logs=logging.CRITICAL,
         )
     )
     client: Client = stack.enter_context(Client(cluster, set_as_default=False))

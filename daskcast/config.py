@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SEARCHES = ("skopt", "portfolio")
 LOSSES = ("mase", "rmsse", "mae", "rmse", "smape")
+#: names of model families; ``models`` has their code, which is heavy to import
+MODELS = ("ets", "seasonal_naive", "naive", "drift")
 SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")
@@ -254,10 +256,14 @@ def _choices(config: ForecastConfig) -> list[str]:
     return [*problems, *_models(config.models)]
 
 
-def _models(models: object) -> list[str]:
+def _models(models: Any) -> list[str]:
     if not _is_list(models):
         return [f"models must be a list of names, found {models!r}"]
-    return [] if models else ["models is empty; name at least one model family"]
+    if not models:
+        return ["models is empty; name at least one model family"]
+    unknown = [name for name in models if name not in MODELS]
+    known = ", ".join(MODELS)
+    return [f"models names {unknown}, which daskcast has not; it has {known}"] if unknown else []
 
 
 def _columns(config: ForecastConfig) -> list[str]:

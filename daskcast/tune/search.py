@@ -234,13 +234,14 @@ def _ask(space: Space, rules: SearchRules, seed: int) -> Walk:
     )
     optimizer.space = finite
     optimizer.tell(finite.rows[:n_design], _told(losses))
-    for _ in range(rules.trials - n_design):
+    for left in reversed(range(rules.trials - n_design)):
         row = optimizer.ask()
         position = finite.see(row)
         loss = yield space.points[position], "ask"
         if not finite.unseen:
             return "exhausted"
-        optimizer.tell(row, _told([loss], worst=max(optimizer.yi))[0])
+        if left:  # nobody asks after the last
+            optimizer.tell(row, _told([loss], worst=max(optimizer.yi))[0])
     return "trials"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from daskcast import models
+from daskcast.config import MODELS
 from daskcast.errors import ConfigError
 from daskcast.models import ETS, Drift, Naive, SeasonalNaive, families, view_of
 
@@ -30,6 +31,11 @@ def test_the_registry_is_what_is_exported():
     registered = set(models._FAMILIES.values())
     assert registered <= exported
     assert {one for one in exported if hasattr(one, "roll")} - {models.Family} == registered
+
+
+def test_the_options_know_the_same_names():
+    """What the options accept by name is what is registered."""
+    assert set(MODELS) == set(models._FAMILIES)
 
 
 def test_a_family_itself_passes_through():
