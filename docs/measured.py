@@ -1,0 +1,122 @@
+"""Tables of the documentation, from what the benchmarks wrote to bench/results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent.parent / "bench" / "results"
+NOT_MEASURED = "It has not been measured for this release."
+SIDES = {
+    "daskcast_skopt": "daskcast, default (`skopt`, 24 trials)",
+    "daskcast_portfolio": "daskcast, `portfolio`",
+    "autoets": "statsforecast AutoETS",
+    "literal": "`gp_minimize`, 24 calls, around statsmodels Holt-Winters",
+}
+
+
+def _found(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _rows(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _about(found: dict[str, Any], command: str) -> str:
+    machine = found["machine"]
+    return (
+        f"Measured by `{command}` on {found['measured'][:10]}: {machine['cores']} cores "
+        f"({machine['cpu']}), commit {found['commit']}."
+    )
+
+
+def speed() -> str:
+    """Give the table of bench/speed.py: CPU time for one series, and ratios to AutoETS."""
+    found = _found("speed")
+    if found is None:
+        return NOT_MEASURED
+    peer = found["median_ms"]["autoets"]
+    rows = [
+        [SIDES[side], f"{ms:,.1f} ms", f"{ms / peer:.3f}"]
+        for side, ms in found["median_ms"].items()
+    ]
+    table = _rows(["one of 617 monthly series of M1", "CPU", "against AutoETS"], rows)
+    return f"{table}\n\n{_about(found, 'make bench BENCH=speed')}"
+
+
+def accuracy() -> str:
+    """Give the table of bench/accuracy.py: errors and coverage on M1."""
+    found = _found("accuracy")
+    if found is None:
+        return NOT_MEASURED
+    rows = []
+    for kind in ("monthly", "quarterly", "yearly"):
+        for side, scores in found[kind].items():
+            numbers = [f"{scores[name]:.3f}" for name in ("mase", "smape")]
+            covered = [f"{100 * scores[name]:.1f} %" for name in ("coverage_80", "coverage_95")]
+            rows.append([kind, SIDES[side], *numbers, *covered])
+    head = ["M1", "method", "MASE", "sMAPE", "80 % covers", "95 % covers"]
+    return f"{_rows(head, rows)}\n\n{_about(found, 'make bench BENCH=accuracy')}"
+
+
+def weights() -> str:
+    """Give the table of bench/weights.py: errors on M1 by rule of weighting."""
+    found = _found("weights")
+    if found is None:
+        return NOT_MEASURED
+    kinds = ("monthly", "quarterly", "yearly")
+    rows = [
+        [
+            rule,
+            *(
+                f"{found[kind][rule]['mase']:.3f}, {found[kind][rule]['smape']:.2f}"
+                for kind in kinds
+            ),
+        ]
+        for rule in found["monthly"]
+    ]
+    table = _rows(["MASE, sMAPE on M1", *kinds], rows)
+    return f"{table}\n\n{_about(found, 'make bench BENCH=weights')}"
+
+
+def overhead() -> str:
+    """Give the sentence of bench/overhead.py: what is not fitting costs."""
+    found = _found("overhead")
+    if found is None:
+        return NOT_MEASURED
+    n, run = max(((int(n), run) for n, run in found["runs"].items()), key=lambda pair: pair[0])
+    return (
+        f"The whole command on {n:,} made-up airports of 120 months, two workers, no tracking: "
+        f"{run['fit_s']:.1f} s of CPU for fitting and searching; all else "
+        f"{found['rest_ms_per_entity']:.2f} ms an entity and {found['rest_once_s']:.1f} s once. "
+        f"{_about(found, 'make bench BENCH=overhead')}"
+    )
+
+
+def executors() -> str:
+    """Give the table of bench/executors.py, as it was last measured."""
+    found = _found("executors")
+    if found is None:
+        return NOT_MEASURED
+    few, many, machine = found["few"], found["many"], found["machine"]
+    lines = [
+        f"| rung | executor | {few} airports | {many} airports | CPU, {many} airports | speed-up |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in found["rows"]:
+        name = f"`{row['executor']}`"
+        if row["executor"] != "serial":
+            name += f" {row['workers']} x {row['threads']}"
+        seconds = [row[f"wall_s_{few}"], row[f"wall_s_{many}"], row[f"cpu_s_{many}"]]
+        cells = [row["rung"], name, *(f"{x:.1f} s" for x in seconds), f"{row['speedup']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    about = (
+        f"Wall seconds of the whole command, imports included, without tracking, the best of "
+        f"{found['passes']} passes in turn: "
+        f"{machine['cores']} cores ({machine['cpu']}), commit {found['commit']}."
+    )
+    return "\n".join([*lines, "", about])
