@@ -29,6 +29,7 @@ MODELS = ("ets", "seasonal_naive", "naive", "drift")
 SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")
+MOST_STEPS = 100_000
 TRACK_DETAILS = ("summary", "entity", "trial")
 EXECUTORS = ("serial", "threads", "processes", "local")
 
@@ -237,6 +238,7 @@ def _plain(level: float) -> float:
 def _numbers(config: ForecastConfig) -> list[str]:
     problems = _at_least(config, 1, "h", "trials", "step_size", "season_length")
     problems += _at_least(config, 0, "cv_windows", "seed")
+    problems += _at_most(config, MOST_STEPS, "h", "trials", "season_length", "cv_windows")
     seconds = config.search_seconds
     if seconds is not None and not (_is_number(seconds) and seconds > 0):
         problems.append(f"search_seconds must be a number above 0, found {seconds!r}")
@@ -309,6 +311,15 @@ def _at_least(config: ForecastConfig | RunOptions, low: int, *names: str) -> lis
         f"{name} must be a whole number of at least {low}, found {value!r}"
         for name, value in _given(config, names)
         if not (isinstance(value, int) and _is_number(value) and value >= low)
+    ]
+
+
+def _at_most(config: ForecastConfig, high: int, *names: str) -> list[str]:
+    """Refuse a slip of the keyboard before it fills memory: arrays of this length are made."""
+    return [
+        f"{name} must be at most {high:,}, found {value:,}"
+        for name, value in _given(config, names)
+        if isinstance(value, int) and value > high
     ]
 
 

@@ -303,3 +303,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         read_toml(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="cannot read the config file"):
         read_toml(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["h", "trials", "season_length", "cv_windows"])
+def test_a_slip_of_the_keyboard_is_refused(name):
+    """A length that would fill memory is refused with its limit."""
+    with pytest.raises(ConfigError, match=f"{name} must be at most 100,000, found 100,001"):
+        ForecastConfig(**{"h": 1, name: 100_001})

@@ -415,17 +415,22 @@ def variance(
     c = np.zeros(h)
     theta = np.zeros(h)
     base = np.zeros(h)
+    spread = 0.0
     growth = 0.0
     power = 1.0
     for k in range(h):
         s = x[HEAD + (n + k) % m] if season == MULTIPLICATIVE else 1.0
         base[k] = mean[k] / s
-        spread = 0.0
-        for j in range(1, k + 1):
-            effect = c[j]
-            if season != NONE and j % m == 0:
-                effect += gamma * (base[k] / base[k - j] if season == MULTIPLICATIVE else 1.0)
-            spread += effect * effect * (theta[k - j] if relative else 1.0)
+        if relative:
+            spread = 0.0
+            for j in range(1, k + 1):
+                effect = c[j]
+                if season != NONE and j % m == 0:
+                    effect += gamma * (base[k] / base[k - j] if season == MULTIPLICATIVE else 1.0)
+                spread += effect * effect * theta[k - j]
+        elif k > 0:
+            effect = c[k] + (gamma if season != NONE and k % m == 0 else 0.0)
+            spread += effect * effect
         theta[k] = base[k] * base[k] + sigma2 * spread
         if relative:
             out[k] = s * s * (theta[k] * (1.0 + sigma2) - base[k] * base[k])
