@@ -207,6 +207,7 @@ def _tuned_result(series: Series, settings: TaskSettings, tuned: Tuned, n_obs: i
                 stopped_by=tuned.stopped_by,
             ),
             "trials": _origins(tuned),
+            "left_out": blend.n_left_out,
         },
         stopped_by=tuned.stopped_by,
         forecast=_forecast(series, settings, blend.mean, blend.sd),

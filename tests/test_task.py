@@ -393,7 +393,10 @@ def test_an_entity_that_no_family_can_model_falls_back(broken):
     how = dataclasses.replace(broken(EntityError("cannot")), models=("broken",))
     result = run_entity(entity(airport()), how)
     assert (result.status, result.model) == (Status.FALLBACK, "SeasonalNaive")
-    assert result.failure == Failure("EntityError", "none of the 1 forms tried could be fitted")
+    assert result.failure == Failure(
+        "EntityError",
+        "none of the 1 forms tried could be fitted and keeps within reach of the past",
+    )
 
 
 def test_a_forecast_that_is_no_number_is_no_forecast(monkeypatch):

@@ -66,5 +66,9 @@ def tune(
     judge = Judge(view, rules.loss)
     tried, stopped_by = search(view, families, judge, rules, unique_id)
     return Tuned(
-        blend(view, tried, select), score(view, tried, judge), tried, stopped_by, judge.scaled
+        blend(view, tried, select),
+        score(view, tried, judge, select),
+        tried,
+        stopped_by,
+        judge.scaled,
     )

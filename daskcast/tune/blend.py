@@ -23,6 +23,7 @@ from daskcast import metrics
 from daskcast.errors import EntityError
 from daskcast.models import SeasonalNaive
 from daskcast.records import Scores
+from daskcast.tune.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +50,15 @@ class Blend:
         Of every point that was tried; 0 where it takes no part.
     fitted : mapping of int to Fitted
         By position among the points.
+    n_left_out : int
+        Points that weighed something and were refused: not fitted, or beyond reach of the past.
     """
 
     mean: Floats
     sd: Floats
     weights: Floats
     fitted: dict[int, Fitted]
+    n_left_out: int
 
 
 def weigh(aicc: Floats, losses: Floats | None, families: Sequence[Family]) -> Floats:
@@ -101,16 +105,16 @@ def _inverse(losses: Floats) -> Floats:
     return share
 
 
-def score(view: View, tried: Sequence[Tried], judge: Judge) -> Scores:
+def score(view: View, tried: Sequence[Tried], judge: Judge, select: str = "blend") -> Scores:
     """Score the blend on each window as it would have been made then; see :func:`prequential`."""
     known = [t for t in tried if t.rolled is not None]
     if not len(view.cutoffs) or not known:
         return Scores(n_windows=len(view.cutoffs))
-    return _scores(view, judge, prequential(view, known), min(t.loss for t in known))
+    return _scores(view, judge, prequential(view, known, select), min(t.loss for t in known))
 
 
-def prequential(view: View, known: Sequence[Tried]) -> Floats:
-    """Blend the forecasts of each window as it would have been done then.
+def prequential(view: View, known: Sequence[Tried], select: str = "blend") -> Floats:
+    """Blend the forecasts of each window, or take the best one, as it would have been done then.
 
     On each window the weights know the windows before it, and the likelihood of its own past.
     Points that the optimizer asked for take no part: they were chosen by the losses of all windows.
@@ -123,6 +127,7 @@ def prequential(view: View, known: Sequence[Tried]) -> Floats:
         With at least one window.
     known : sequence of Tried
         Points that could be fitted, at least one, in the order of evaluation.
+    select : {"blend", "best"}
 
     Returns
     -------
@@ -134,11 +139,23 @@ def prequential(view: View, known: Sequence[Tried]) -> Floats:
     losses = np.array([t.losses for t in design])
     families = [t.family for t in design]
     blended = np.empty((len(view.cutoffs), view.h))
-    for w in range(len(view.cutoffs)):
+    for w, cutoff in enumerate(view.cutoffs):
         so_far = losses[:, :w].mean(axis=1) if w else None
         weights = weigh(aicc[:, w], so_far, families)
-        blended[w] = (weights[:, None] * forecasts[:, w]).sum(axis=0)
+        sane = Reach.of(view.y[:cutoff], view.h).holds(forecasts[:, w])
+        if sane.any():
+            weights = np.where(sane, weights, 0.0)
+        if select == "best":
+            weights = _best(weights, so_far)
+        blended[w] = (weights[:, None] * forecasts[:, w]).sum(axis=0) / weights.sum()
     return blended
+
+
+def _best(weights: Floats, losses: Floats | None) -> Floats:
+    """Give all the weight to the lowest loss; to the heaviest point where nothing was scored."""
+    ranked = -weights if losses is None else np.where(weights > 0, losses, np.inf)
+    chosen: Floats = np.where(np.arange(len(weights)) == ranked.argmin(), 1.0, 0.0)
+    return chosen
 
 
 def _scores(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scores:
@@ -177,16 +194,19 @@ def blend(view: View, tried: Sequence[Tried], select: str) -> Blend:
         worthy = [known[i] for i in _worth_fitting([tried[i] for i in known], losses, select)]
     fitted = _finish_each(view, tried, worthy) or _finish_each(view, tried, known)
     if not fitted:
-        raise EntityError(f"none of the {len(tried)} forms tried could be fitted")
+        raise EntityError(
+            f"none of the {len(tried)} forms tried could be fitted and keeps within reach of the "
+            "past"
+        )
     chosen = [tried[i] for i in fitted]
     left = np.array([t.loss for t in chosen]) if len(view.cutoffs) else None
     weights = weigh(
         np.array([done.aicc for done in fitted.values()]), left, [t.family for t in chosen]
     )
     if select == "best":
-        best = weights.argmax() if left is None else left.argmin()
-        weights = np.where(np.arange(len(weights)) == best, 1.0, 0.0)
-    return _average(weights, fitted, len(tried))
+        weights = _best(weights, left)
+    n_left_out = len(worthy) - len(set(worthy) & set(fitted))
+    return _average(weights, fitted, len(tried), n_left_out)
 
 
 def _worth_fitting(known: Sequence[Tried], losses: Floats, select: str) -> list[int]:
@@ -199,20 +219,24 @@ def _worth_fitting(known: Sequence[Tried], losses: Floats, select: str) -> list[
 
 
 def _finish_each(view: View, tried: Sequence[Tried], positions: Sequence[int]) -> dict[int, Fitted]:
-    """Fit points to all of the past; those that cannot be fitted are left out."""
+    """Fit points to all of the past; what cannot be fitted, or forecasts absurdly, is left out."""
+    reach = Reach.of(view.y, view.h)
     done = {i: _finish(view, tried[i]) for i in positions}
-    return {i: fitted for i, fitted in done.items() if fitted is not None}
+    return {
+        i: fitted
+        for i, fitted in done.items()
+        if fitted is not None and reach.holds(fitted.mean, fitted.sd)
+    }
 
 
 def _finish(view: View, tried: Tried) -> Fitted | None:
     try:
-        fitted = tried.family.finish(view, tried.point)
+        return tried.family.finish(view, tried.point)
     except EntityError:
         return None
-    return fitted if np.all(np.isfinite(fitted.mean)) and np.all(np.isfinite(fitted.sd)) else None
 
 
-def _average(weights: Floats, fitted: dict[int, Fitted], n_tried: int) -> Blend:
+def _average(weights: Floats, fitted: dict[int, Fitted], n_tried: int, n_left_out: int) -> Blend:
     means = np.array([done.mean for done in fitted.values()])
     variances = np.array([done.sd**2 for done in fitted.values()])
     column = weights[:, None]
@@ -221,4 +245,4 @@ def _average(weights: Floats, fitted: dict[int, Fitted], n_tried: int) -> Blend:
     variance = (column * (variances + (means - mean) ** 2)).sum(axis=0)
     spread = np.zeros(n_tried)
     spread[list(fitted)] = weights
-    return Blend(mean, np.sqrt(variance), spread, fitted)
+    return Blend(mean, np.sqrt(variance), spread, fitted, n_left_out)

@@ -171,7 +171,7 @@ def slow_mixture(weights, means, sds):
 @given(data=st.data(), n=st.integers(1, 8))
 def test_the_blend_has_the_moments_of_a_mixture(data, n):
     """Mean and variance of the blend are those of the mixture of its points."""
-    view = view_of(1.0 + np.arange(84.0), 12, 12, CUTOFFS)
+    view = view_of(np.linspace(-1500.0, 1500.0, 84), 12, 12, CUTOFFS)
     draws = st.tuples(st.floats(-100, 100), st.floats(0.1, 50), st.floats(0, 30), st.floats(0.5, 2))
     tried = [faked(*one) for one in data.draw(st.lists(draws, min_size=n, max_size=n))]
     found = blend(view, tried, "blend")
@@ -426,3 +426,42 @@ def test_a_perfect_baseline_has_no_skill_beside_it():
     found = score(view, *tried_on(view))
     assert found.naive_mase == 0.0
     assert math.isnan(found.skill)
+
+
+@pytest.mark.parametrize("engine", ["skopt", "portfolio"])
+def test_scores_of_best_are_those_of_the_best(view, engine):
+    """With ``best`` each window scores the form with the lowest loss so far, not the blend."""
+    tried, _ = tried_on(view, engine=engine)
+    design = [one for one in tried if one.origin != "ask" and one.rolled is not None]
+    found = prequential(view, design, "best")
+    heaviest = int(np.argmin([one.rolled.aicc[0] for one in design]))
+    np.testing.assert_allclose(found[0], design[heaviest].rolled.forecasts[0], rtol=1e-12)
+    for w in (1, 2):
+        best = int(np.argmin([one.losses[:w].mean() for one in design]))
+        np.testing.assert_allclose(found[w], design[best].rolled.forecasts[w], rtol=1e-12)
+
+
+# -- what leaves the past too far -------------------------------------------------------------
+
+
+def test_a_form_that_explodes_is_left_out(view):
+    """A mean or a deviation beyond reach of the past takes a form out of the blend."""
+    good = faked(1.0, 1.0, 0.0, 1.0)
+    for mean, sd in ((1e6, 1.0), (-1e6, 1.0), (1.0, 1e6), (math.inf, 1.0), (1.0, math.inf)):
+        found = blend(view, [good, faked(mean, sd, -50.0, 0.5)], "blend")
+        assert set(found.fitted) == {0}
+        assert found.n_left_out == 1
+
+
+def test_a_form_that_exploded_has_no_share_in_the_scores(view):
+    """On a window a form beyond reach of that window's past weighs nothing."""
+    low, high = float(np.nanmin(view.y[:48])), float(np.nanmax(view.y[:48]))
+    inside = faked((low + high) / 2, 1.0, 0.0, 1.0)
+    found = prequential(view, [inside, faked(100 * high, 1.0, -50.0, 0.5)])
+    np.testing.assert_allclose(found, (low + high) / 2)
+
+
+def test_where_all_explode_the_entity_is_not_modelled(view):
+    """If no form keeps within reach that is an error that says so."""
+    with pytest.raises(EntityError, match="within reach"):
+        blend(view, [faked(1e6, 1.0, 0.0, 1.0), faked(-1e6, 1.0, 0.0, 1.0)], "blend")
