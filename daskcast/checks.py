@@ -53,9 +53,9 @@ def check_entity(
     }
 
 
-def finite(mean: Floats) -> bool:
-    """Tell whether every step has a finite forecast."""
-    return bool(np.all(np.isfinite(mean)))
+def finite(values: Floats) -> bool:
+    """Tell whether every value is a finite number."""
+    return bool(np.all(np.isfinite(values)))
 
 
 def _windows(series: Series, scores: Scores, wanted: int, needed: int | None) -> str:

@@ -7,6 +7,7 @@ Does not cover reading (``panel``), storing (``store``) or who calls (``engine``
 from __future__ import annotations
 
 import logging
+import math
 import time
 import traceback
 from collections import Counter
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from daskcast.records import Floats
 
 logger = logging.getLogger(__name__)
+
+#: fewest observations for any forecast
+_FEWEST = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +137,32 @@ def _run(series: Series, settings: TaskSettings) -> EntityResult:
     if series.problem is not None:
         return _failed(series, series.problem)
     n_obs = int(np.count_nonzero(~np.isnan(series.y)))
+    if n_obs < _FEWEST:
+        told = f"expected at least {_FEWEST} observations, as one gives no interval, found {n_obs}"
+        return _failed(series, Failure("TooShort", told))
+    unit = _unit(series.y)
+    plain = replace(series, y=series.y / unit)
     reason = _unfit(series, n_obs)
     if reason is not None:
-        return _fallback(series, settings, reason)
-    view = _view(series, settings)
+        return _fallback(plain, settings, reason, unit)
+    view = _view(plain, settings)
     try:
         tuned = tune(
             view, _families(settings.models), settings.rules, settings.select, series.unique_id
         )
     except EntityError as error:
-        return _fallback(series, settings, Failure(type(error).__name__, str(error)))
-    return _tuned_result(series, settings, tuned, view.n_obs)
+        return _fallback(plain, settings, Failure(type(error).__name__, str(error)), unit)
+    return _tuned_result(plain, settings, tuned, unit)
+
+
+def _unit(y: Floats) -> float:
+    """Give the power of two near the mean size of a series.
+
+    Models see the series in this unit, so that neither squares of huge values overflow nor those of
+    tiny ones vanish. Dividing by a power of two loses no bit.
+    """
+    size = float(np.nanmean(np.abs(y)))
+    return float(2.0 ** min(max(math.frexp(size)[1], -1022), 1023)) if size > 0 else 1.0
 
 
 @lru_cache(maxsize=16)
@@ -186,17 +205,20 @@ def _origins(tuned: Tuned) -> dict[str, int]:
     return dict(Counter(one.origin for one in tuned.tried))
 
 
-def _tuned_result(series: Series, settings: TaskSettings, tuned: Tuned, n_obs: int) -> EntityResult:
+def _tuned_result(
+    series: Series, settings: TaskSettings, tuned: Tuned, unit: float
+) -> EntityResult:
     blend = tuned.blend
+    loss_unit = 1.0 if tuned.unit_free else unit
     main = int(blend.weights.argmax())
     return EntityResult(
         unique_id=series.unique_id,
         status=Status.OK,
         model=_label(tuned, main),
         params={"forms": _forms(tuned)},
-        n_obs=n_obs,
+        n_obs=int(np.count_nonzero(~np.isnan(series.y))),
         cutoff=series.cutoff,
-        scores=tuned.scores,
+        scores=replace(tuned.scores, tune_loss=loss_unit * tuned.scores.tune_loss),
         checks={
             **checks.check_entity(
                 series,
@@ -210,8 +232,8 @@ def _tuned_result(series: Series, settings: TaskSettings, tuned: Tuned, n_obs: i
             "left_out": blend.n_left_out,
         },
         stopped_by=tuned.stopped_by,
-        forecast=_forecast(series, settings, blend.mean, blend.sd),
-        trials=_trials(tuned),
+        forecast=_forecast(series, settings, unit * blend.mean, unit * blend.sd),
+        trials=_trials(tuned, loss_unit),
     )
 
 
@@ -232,13 +254,13 @@ def _one_form(tuned: Tuned, position: int) -> dict[str, Any]:
     return {**named, **point, **params, **named}  # first in order, and never overwritten
 
 
-def _trials(tuned: Tuned) -> tuple[Trial, ...]:
+def _trials(tuned: Tuned, unit: float) -> tuple[Trial, ...]:
     return tuple(
         Trial(
             number=i,
             model=_label(tuned, i),
             params=one.point,
-            tune_loss=one.loss,
+            tune_loss=unit * one.loss,
             weight=float(tuned.blend.weights[i]),
             seconds=one.seconds,
             state="failed" if one.rolled is None else "complete",
@@ -248,7 +270,7 @@ def _trials(tuned: Tuned) -> tuple[Trial, ...]:
     )
 
 
-def _fallback(series: Series, settings: TaskSettings, reason: Failure) -> EntityResult:
+def _fallback(series: Series, settings: TaskSettings, reason: Failure, unit: float) -> EntityResult:
     """Forecast by a baseline, and say why."""
     n_obs = int(np.count_nonzero(~np.isnan(series.y)))
     seasonal = 1 < series.season_length < n_obs
@@ -271,14 +293,15 @@ def _fallback(series: Series, settings: TaskSettings, reason: Failure) -> Entity
             stopped_by="",
         ),
         failure=reason,
-        forecast=_forecast(series, settings, mean, sd),
+        forecast=_forecast(series, settings, unit * mean, unit * sd),
     )
 
 
 def _forecast(series: Series, settings: TaskSettings, mean: Floats, sd: Floats) -> Forecast:
-    if not checks.finite(mean):
-        raise EntityError(f"the forecast of {series.unique_id!r} is not finite: {mean}")
-    return Forecast(series.future, mean, *intervals.normal(mean, sd, settings.level))
+    lo, hi = intervals.normal(mean, sd, settings.level)
+    if not all(map(checks.finite, (mean, lo, hi))):
+        raise EntityError(f"the forecast of {series.unique_id!r} is not finite: {mean}, {sd}")
+    return Forecast(series.future, mean, lo, hi)
 
 
 def _failed(series: Series, failure: Failure) -> EntityResult:

@@ -113,8 +113,10 @@ def check_result(series, result, level):
     assert (result.failure is None) == (result.status is Status.OK)
     if result.status is Status.FAILED:
         assert result.forecast is None
-        assert series.problem is not None, result.failure
-        assert result.failure == series.problem
+        if series.problem is None:
+            assert (result.failure.error_type, result.n_obs) == ("TooShort", 1), result.failure
+        else:
+            assert result.failure == series.problem
         return
     assert series.problem is None
     forecast = result.forecast
@@ -123,7 +125,7 @@ def check_result(series, result, level):
     assert np.all(np.isfinite(forecast.mean))
     assert forecast.lo.shape == forecast.hi.shape == (len(level), len(series.future))
     known = np.isfinite(forecast.lo).all(axis=0) & np.isfinite(forecast.hi).all(axis=0)
-    assert np.all(known) or result.n_obs == 1
+    assert np.all(known)
     if np.all(known):
         steps = [*forecast.lo[::-1], forecast.mean, *forecast.hi]
         assert np.all(np.diff(steps, axis=0) >= 0)
@@ -183,6 +185,21 @@ def test_numbers_at_the_end_of_all_numbers(wrong, at):
         assert result.forecast is None
     else:
         assert np.all(np.isfinite(result.forecast.mean))
+
+
+@pytest.mark.parametrize("engine", ["skopt", "portfolio"])
+@pytest.mark.parametrize("exponent", [-1000, -300, -40, 40, 300, 1000])
+def test_the_unit_of_the_data_does_not_matter(exponent, engine):
+    """Data in a unit of any power of two gives the same forecast in that unit, to the bit."""
+    settings = dataclasses.replace(QUICK, rules=SearchRules(engine=engine, loss="mae"))
+    plain, scaled = (
+        run_entity(entity(airport() * unit), settings) for unit in (1.0, 2.0**exponent)
+    )
+    assert scaled.status is Status.OK
+    np.testing.assert_array_equal(scaled.forecast.mean, plain.forecast.mean * 2.0**exponent)
+    np.testing.assert_array_equal(scaled.forecast.hi, plain.forecast.hi * 2.0**exponent)
+    assert scaled.scores.tune_loss == plain.scores.tune_loss * 2.0**exponent
+    assert scaled.scores.cv_mase == plain.scores.cv_mase
 
 
 # -- an ordinary entity -----------------------------------------------------------------------
@@ -318,7 +335,7 @@ def test_no_observation_at_all_has_failed():
     """If nothing is observed the result says so, though reading let it through."""
     result = run_entity(entity([math.nan] * 9), QUICK)
     assert result.status is Status.FAILED
-    assert "found none" in result.failure.message
+    assert "found 0" in result.failure.message
 
 
 class Broken(Naive):

@@ -35,6 +35,8 @@ class Tuned:
         ``trials``, ``exhausted`` or ``time``.
     scaled : bool
         False where the seasonal naive error is zero or unknown, so that losses are unscaled.
+    unit_free : bool
+        False where losses are in the unit of the data.
     """
 
     blend: Blend
@@ -42,6 +44,7 @@ class Tuned:
     tried: list[Tried]
     stopped_by: str
     scaled: bool
+    unit_free: bool
 
 
 def tune(
@@ -66,9 +69,10 @@ def tune(
     judge = Judge(view, rules.loss)
     tried, stopped_by = search(view, families, judge, rules, unique_id)
     return Tuned(
-        blend(view, tried, select),
-        score(view, tried, judge, select),
-        tried,
-        stopped_by,
-        judge.scaled,
+        blend=blend(view, tried, select),
+        scores=score(view, tried, judge, select),
+        tried=tried,
+        stopped_by=stopped_by,
+        scaled=judge.scaled,
+        unit_free=judge.unit_free,
     )

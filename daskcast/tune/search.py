@@ -114,6 +114,7 @@ class Judge:
         )
         self.scaled = bool(np.all(self.scale_mae > 0))
         self.loss = loss if self.scaled or loss not in {"mase", "rmsse"} else "mae"
+        self.unit_free = self.loss not in {"mae", "rmse"}
 
     def losses(self, forecasts: Floats) -> Floats:
         """Give the loss on each window, shape [..., W], of forecasts [..., W, H]."""
