@@ -338,7 +338,7 @@ def _enclosing_run(uri: str) -> Any:
     run = mlflow.active_run()
     if run is None:
         return None
-    theirs = mlflow.get_tracking_uri()
+    theirs = resolve_uri(mlflow.get_tracking_uri())
     return run if redact(theirs).rstrip("/") == redact(uri).rstrip("/") else None
 
 

@@ -18,7 +18,7 @@ from panel_samples import frame, series_of
 
 from daskcast.config import ForecastConfig
 from daskcast.errors import DataError
-from daskcast.panel import open_source
+from daskcast.panel import GridRules, open_source, regularise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,8 +164,9 @@ def test_own_column_names(tmp_path) -> None:
         ("unique_id,ds,y\na,2020-01-01,\"1,200\"\n", ["'1,200'", "row 1"]),
         ("unique_id,ds,y\na,2020-01-01,true\n", ["'true'"]),
         ("unique_id,ds,y\na,01/02/2020,1\na,02/02/2020,1\n", ["2 of 2", "'01/02/2020'", "ISO"]),
-        ("unique_id,ds,y\na,2020-01-01,1\na,2020-02-30,1\n", ["1 of 2", "'2020-02-30'", "row 2"]),
-        ("unique_id,ds,y\na,2020-01-01,1\na,,1\n", ["1 of 2", "missing", "row 2"]),
+        ("unique_id,ds,y\na,2020-01-01,1\na,2020-02-30,1\na,x,1\n", ["2 of 3", "'2020-02-30'"]),
+        ("unique_id,ds,y\na,2020-01-01,1\na,,1\na,,1\n", ["2 of 3", "missing", "row 2"]),
+        ("unique_id,ds,y\na,2020-01-01,1\na,2020-02-01,\xa05\n", ["'y'", "numeric", "row 2"]),
         ("unique_id,ds,y\na,2020-01-01,1\n,2020-01-01,1\n", ["1 of 2", "an id", "row 2"]),
         ("unique_id,ds,y\na,2020-01-01T00:00Z,1\n", ["zone", "tz_localize"]),
         ("unique_id,ds,y\na,2020-01-01 00:00:00+01:00,1\n", ["zone"]),
@@ -183,7 +184,7 @@ def test_unusable_csv_is_refused_in_words(tmp_path, text, words) -> None:
 
 def test_all_problems_are_told_at_once(tmp_path) -> None:
     """A table that is wrong in three ways gets one message with three problems."""
-    text = "unique_id,ds,y\n,2020-01-01,1\na,soon,2\nb,2020-01-01,many\n"
+    text = "unique_id,ds,y\n,2020-01-01,1\na,soon,2\nb,later,many\n"
     problems = problems_of(write(tmp_path, text))
     assert [problem.split("'")[1] for problem in problems] == ["y", "unique_id", "ds"]
 
@@ -257,7 +258,7 @@ def test_missing_file_and_unknown_protocol_are_refused(tmp_path) -> None:
         ("ds", pa.array([True, False]), "must hold dates"),
         ("ds", pa.array([0, 1], pa.timestamp("us", "Europe/Berlin")), "zone Europe/Berlin"),
         ("ds", pa.array([20200131, 20200229]), "YYYYMMDD"),
-        ("ds", pa.array([None, 3]), "missing"),
+        ("ds", pa.array([None, None], pa.int64()), "missing"),
         ("unique_id", pa.array([[1], [2]]), "written as text"),
         ("unique_id", pa.array([None, "a"]), "an id that is missing"),
     ],
@@ -269,3 +270,18 @@ def test_wrong_types_of_parquet_are_refused(tmp_path, column, array, word) -> No
     [problem] = problems_of(tmp_path / "a.parquet")
     assert word in problem
     assert repr(column) in problem
+
+
+@pytest.mark.parametrize("odd", ["", "soon", "2020-02-30"])
+def test_a_row_without_a_date_is_the_trouble_of_its_entity(tmp_path, odd) -> None:
+    """One unreadable time fails one entity, with the reason, and stops no other."""
+    months = [f"2020-{month:02d}-01" for month in range(1, 9)]
+    rows = [
+        f"{airport},{month},{i}" for airport in ("JFK", "LGA") for i, month in enumerate(months)
+    ]
+    path = write(tmp_path, "\n".join(["unique_id,ds,y", *rows, f"LGA,{odd},9"]) + "\n")
+    source = open_source(path, CONFIG)
+    jfk, lga = regularise(source.select(np.arange(2)).load(), GridRules.of(CONFIG))
+    assert jfk.problem is None
+    assert lga.problem.error_type == "MissingTime"
+    assert "1 of 9" in lga.problem.message

@@ -296,6 +296,18 @@ def test_inside_a_users_run_the_parent_nests(sqlite_store, monkeypatch):
     assert sqlite_store.client.get_run(outer.info.run_id).info.status == "FINISHED"
 
 
+def test_a_relative_path_is_the_same_store(tmp_path, monkeypatch):
+    """MLflow's own default is a relative path: the user's run there is in our store too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", "sqlite:///a.db")
+    with mlflow.start_run() as outer:
+        tracker = MlflowTracker("sqlite:///a.db")
+        parent = tracker.start(parent_of())
+        tracker.finish(RunStatus.FINISHED, {})
+    seen = mlflow.MlflowClient("sqlite:///a.db").get_run(parent)
+    assert seen.data.tags["mlflow.parentRunId"] == outer.info.run_id
+
+
 def test_a_users_run_in_another_store_is_not_ours(sqlite_store, tmp_path, monkeypatch):
     """A run that is active in another store is no parent, and stays untouched."""
     other = f"sqlite:///{tmp_path / 'other.db'}"
