@@ -30,7 +30,7 @@ $(VENV)/pip.stamp:
 	@touch $@
 
 $(VENV)/run.stamp: $(VENV)/pip.stamp pyproject.toml
-	$(PIP) install --quiet --editable .
+	PYTHONWARNINGS=ignore::UserWarning $(PIP) install --quiet --editable .
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp

@@ -7,20 +7,22 @@ itself (``pipeline``).
 from __future__ import annotations
 
 import html
-import reprlib
-import shlex
+import operator
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from daskcast import pipeline
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import ConfigError
-from daskcast.progress import Counts
+from daskcast.progress import Counts, closing_facts
 from daskcast.records import Columns, Status
 from daskcast.store import RunFolder, forecast_columns, schema_of
 
@@ -36,12 +38,6 @@ if TYPE_CHECKING:
 
 #: Columns of ``Run.failures``, beside the id.
 FAILURE_COLUMNS = ("status", "model", "error_type", "message", "traceback", "attempt", "batch")
-
-N_SHOWN = 5
-"""Failed entities that the summary names."""
-
-N_SHOWN_CHARACTERS = 200
-"""Longest id that the summary names in a command."""
 
 
 def forecast(  # noqa: PLR0913 - names that users of this field know, one for each option
@@ -164,22 +160,22 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     ['unique_id', 'ds', 'cutoff', 'daskcast']
     """
     config = ForecastConfig(
-        h=h,
+        h=_whole(h),
         id_col=id_col,
         time_col=time_col,
         target_col=target_col,
         freq=None if freq is None else str(freq),
-        season_length=season_length,
-        level=tuple(level) if isinstance(level, Iterable) else (level,),
+        season_length=_whole(season_length),
+        level=tuple(map(_number, level)) if isinstance(level, Iterable) else (_number(level),),
         search=search,
-        trials=trials,
-        search_seconds=search_seconds,
-        cv_windows=cv_windows,
-        step_size=step_size,
+        trials=_whole(trials),
+        search_seconds=_number(search_seconds),
+        cv_windows=_whole(cv_windows),
+        step_size=_whole(step_size),
         loss=loss,
         select=select,
         models=(models,) if isinstance(models, str) else tuple(models),
-        seed=seed,
+        seed=_whole(seed),
         gaps=gaps,
         duplicates=duplicates,
     )
@@ -187,9 +183,9 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     place, temporary = (str(out), None) if out is not None else _temporary()
     options = RunOptions(
         cluster=cluster,
-        workers=workers,
-        threads_per_worker=threads_per_worker,
-        batch_size=batch_size,
+        workers=_whole(workers),
+        threads_per_worker=_whole(threads_per_worker),
+        batch_size=_whole(batch_size),
         out=place,
         resume=resume,
         tracking_uri=tracking if isinstance(tracking, str) else None,
@@ -209,6 +205,19 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     run = Run(summary.folder)
     weakref.finalize(run, _remove, temporary)
     return run
+
+
+def _whole(value: Any) -> Any:
+    """Take the whole numbers of other libraries, such as numpy's; the rest is the config's."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return value
+    with suppress(TypeError):  # of an array
+        return operator.index(value)
+    return value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, np.floating) else _whole(value)
 
 
 def _temporary() -> tuple[str, Path]:
@@ -305,68 +314,20 @@ class Run:
     @property
     def summary(self) -> str:
         """What became of the run and where everything is, in a few lines."""
-        return "\n".join(f"{name:<10} {text}" for name, text in self._facts())
-
-    def _facts(self) -> list[tuple[str, str]]:
-        counts, config = self.counts, self.config
-        steps = f"{config.h} steps, levels {_levels(config.level)}"
-        facts = [
-            ("entities", f"{counts.entities:,}: {_told(counts)}"),
-            ("run", self.folder.place),
-            ("forecasts", f"{self.folder.place}/forecasts ({steps}; Parquet, one row a step)"),
-            ("accounts", f"{self.folder.place}/entities (one row for each entity)"),
-            ("logs", f"{self.folder.place}/logs (daskcast logs {self.folder.place})"),
-            ("report", f"{self.folder.place}/report.html"),
-            ("mlflow", _tracked(self.manifest["mlflow"])),
-            ("seconds", _seconds(self.manifest["seconds"])),
-        ]
-        return facts if not counts.failed else [*facts, ("failed", self._failed())]
-
-    def _failed(self) -> str:
-        rows = self.folder.read("entities", columns=["unique_id", "status"]).to_pylist()
-        ids = sorted(row["unique_id"] for row in rows if row["status"] == Status.FAILED)
-        shown = ", ".join(reprlib.repr(unique_id) for unique_id in ids[:N_SHOWN])
-        more = f" and {len(ids) - N_SHOWN:,} more" if len(ids) > N_SHOWN else ""
-        plain = [i for i in ids if i.isprintable() and len(i) <= N_SHOWN_CHARACTERS]
-        hint = shlex.join(["daskcast", "show", self.folder.place, *plain[:1]])
-        return f"{shown}{more}; see why: {hint}{'' if plain else ' ENTITY'}"
+        return "\n".join(f"{name:<10} {text}" for name, text in closing_facts(self.folder))
 
     def __repr__(self) -> str:
         """Tell the counts and the place, without credentials."""
         counts = self.counts
-        return f"<Run of {counts.entities} entities ({_told(counts)}) at {self.folder.place}>"
+        return f"<Run of {counts.entities} entities ({counts.told}) at {self.folder.place}>"
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
             f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in self._facts()
+            for name, text in closing_facts(self.folder)
         )
         return f"<table><caption>daskcast run</caption>{rows}</table>"
-
-
-def _told(counts: Counts) -> str:
-    return f"{counts.ok} ok, {counts.fallback} fallback, {counts.failed} failed"
-
-
-def _levels(levels: Sequence[float]) -> str:
-    return ", ".join(f"{level:g} %" for level in levels)
-
-
-def _seconds(seconds: Mapping[str, Any]) -> str:
-    stages = [f"{name} {s['wall']:.1f}" for name, s in seconds.items() if _is_stage(s)]
-    return f"{seconds.get('total', 0.0):.1f} ({', '.join(stages)})"
-
-
-def _tracked(mlflow: Mapping[str, Any]) -> str:
-    if not mlflow.get("run_id"):
-        return "not tracked"
-    where = mlflow.get("run_url") or f"run {mlflow['run_id']}"
-    return f"{mlflow['uri']}, experiment {mlflow['experiment']}, {where}"
-
-
-def _is_stage(spent: object) -> bool:
-    return isinstance(spent, dict) and spent.get("wall", 0.0) >= 0.05  # noqa: PLR2004
 
 
 def _check_names(columns: Columns, levels: Sequence[float]) -> None:

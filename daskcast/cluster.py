@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import multiprocessing
+import os
 import secrets
 import signal
 import sys
@@ -31,7 +32,7 @@ from threadpoolctl import threadpool_limits
 from daskcast.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.context import BaseContext
 
     from daskcast.config import RunOptions
@@ -79,7 +80,12 @@ def n_slots(scheduler: Scheduler) -> int:
 
 
 @contextmanager
-def open_cluster(options: RunOptions, client: Client | None = None) -> Iterator[Scheduler]:
+def open_cluster(
+    options: RunOptions,
+    client: Client | None = None,
+    *,
+    on_warm_up: Callable[[], None] = lambda: None,
+) -> Iterator[Scheduler]:
     """Open the executor that the options name; close what was opened.
 
     Parameters
@@ -88,6 +94,9 @@ def open_cluster(options: RunOptions, client: Client | None = None) -> Iterator[
         ``cluster`` None counts as ``serial``.
     client : Client, optional
         An existing client is used as it is, and left open.
+    on_warm_up : callable, optional
+        Called when all is there but the compiled kernels, which the first run makes; a pool of
+        processes does both at once, and calls it not.
 
     Yields
     ------
@@ -102,28 +111,29 @@ def open_cluster(options: RunOptions, client: Client | None = None) -> Iterator[
     kind = options.cluster or "serial"
     with ExitStack() as stack:
         if client is not None:
-            _use_client(client, stack)
+            _use_client(client, stack, on_warm_up)
             yield client
         elif kind == "serial":
-            _prepare_driver(stack)
+            _prepare_driver(stack, on_warm_up)
             yield "synchronous"
         elif kind == "threads":
-            _prepare_driver(stack)
+            _prepare_driver(stack, on_warm_up)
             threads = ThreadPoolExecutor(n_workers(options), thread_name_prefix="daskcast")
             stack.callback(threads.shutdown, cancel_futures=True)
             yield threads
         elif kind == "processes":
             yield _open_processes(n_workers(options), stack)
         elif kind == "local":
-            yield _open_local(options, stack)
+            yield _open_local(options, stack, on_warm_up)
         else:
-            yield _connect(kind, stack)
+            yield _connect(kind, stack, on_warm_up)
 
 
 # -- executors of this machine -----------------------------------------------------------------
 
 
-def _prepare_driver(stack: ExitStack) -> None:
+def _prepare_driver(stack: ExitStack, on_warm_up: Callable[[], None]) -> None:
+    on_warm_up()
     _warm_up()
     stack.enter_context(blas_at_one())
 
@@ -150,8 +160,17 @@ def _open_processes(n: int, stack: ExitStack) -> ProcessPoolExecutor:
 def _prepare_process() -> None:
     # Ctrl-C reaches the whole group: the driver decides, the batches at hand are finished.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_driver, name="daskcast-watch", daemon=True).start()
     _warm_up()
     blas_at_one()
+
+
+def _end_with_driver() -> None:
+    """End this process when the driver is gone, however it went; a pool alone does not notice."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 def _method() -> str:
@@ -168,7 +187,7 @@ def _process_context() -> BaseContext:
     return context
 
 
-def _open_local(options: RunOptions, stack: ExitStack) -> Client:
+def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], None]) -> Client:
     n = n_workers(options)
     _process_context()
     settings = {
@@ -189,6 +208,7 @@ def _open_local(options: RunOptions, stack: ExitStack) -> Client:
         )
     )
     client: Client = stack.enter_context(Client(cluster, set_as_default=False))
+    on_warm_up()
     _prepare_workers(client, own=True)
     return client
 
@@ -196,7 +216,7 @@ def _open_local(options: RunOptions, stack: ExitStack) -> Client:
 # -- clusters that exist -----------------------------------------------------------------------
 
 
-def _connect(address: str, stack: ExitStack) -> Client:
+def _connect(address: str, stack: ExitStack, on_warm_up: Callable[[], None]) -> Client:
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:
@@ -204,11 +224,11 @@ def _connect(address: str, stack: ExitStack) -> Client:
             f"no Dask scheduler answers at {address} within {CONNECT_S} s: start one "
             f"(`dask scheduler`) or mend the address"
         ) from error
-    _use_client(stack.enter_context(client), stack)
+    _use_client(stack.enter_context(client), stack, on_warm_up)
     return client
 
 
-def _use_client(client: Client, stack: ExitStack) -> None:
+def _use_client(client: Client, stack: ExitStack, on_warm_up: Callable[[], None]) -> None:
     if client.asynchronous:
         raise ClusterError(
             "the Dask client is asynchronous; give one made without asynchronous=True"
@@ -224,6 +244,7 @@ def _use_client(client: Client, stack: ExitStack) -> None:
     problems = mismatches(versions)
     if problems:
         raise ClusterError(*problems)
+    on_warm_up()
     _prepare_workers(client, own=False)
     stack.callback(_forget, client)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")
 MOST_STEPS = 100_000
+_HIGHEST_LEVEL = 99.999
+_ADDRESS = re.compile(r"(tcp|tls)://([^\s/:]+|\[[^\s/]+\]):\d{1,5}")
 TRACK_DETAILS = ("summary", "entity", "trial")
 EXECUTORS = ("serial", "threads", "processes", "local")
 
@@ -49,7 +52,7 @@ class ForecastConfig:
     season_length : int or None
         None infers it from the frequency of each entity.
     level : tuple of float
-        Interval levels in percent, between 0 and 100, ascending.
+        Interval levels in percent, from 1 to below 100, ascending.
     search : {"skopt", "portfolio"}
     trials : int
         Points of the search space evaluated for each entity.
@@ -183,7 +186,7 @@ class RunOptions:
             *_at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
             *_one_of(self, "track_detail", TRACK_DETAILS),
             *_executor(self.cluster),
-            *_typed(self, str, "text", "experiment"),
+            *_typed(self, str, "text", "experiment", "out", "tracking_uri"),
             *_typed(self, bool, "true or false", "resume", "strict", "tracking"),
             *_tags(self.tags),
         ]
@@ -203,12 +206,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Option names to values; dashes in names count as underscores.
+        Option names to values; dashes in names count as underscores, and ``horizon`` as ``h``.
 
     Raises
     ------
     ConfigError
-        Where the file is missing, is no TOML, or names an unknown option.
+        Where the file is missing, is no TOML, names an unknown option, or both ``h`` and
+        ``horizon``.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -217,6 +221,10 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the config file {path} is not TOML: {error}") from error
     options = {name.replace("-", "_"): value for name, value in content.items()}
+    if "horizon" in options:  # as the flag is called
+        if "h" in options:
+            raise ConfigError(f"the config file {path} names both h and horizon; give one of them")
+        options["h"] = options.pop("horizon")
     known = {f.name for cls in (ForecastConfig, RunOptions) for f in dataclasses.fields(cls)}
     unknown = sorted(set(options) - known)
     if unknown:
@@ -283,9 +291,13 @@ def _levels(levels: Sequence[float]) -> list[str]:
         return [f"level must be a list of percentages, such as [80, 95], found {levels!r}"]
     if not levels:
         return ["level is empty; give at least one, such as 80"]
-    wrong = [x for x in levels if not _is_number(x) or not 0 < x < 100]  # noqa: PLR2004
+    wrong = [x for x in levels if not _is_number(x) or not 0 < x <= _HIGHEST_LEVEL]
     if wrong:
-        return [f"level must lie between 0 and 100 (percent), found {wrong}"]
+        return [f"level must lie between 0 and {_HIGHEST_LEVEL} (percent), found {wrong}"]
+    shares = [x for x in levels if x < 1]
+    if shares:
+        meant = ", ".join(f"{100 * x:g}" for x in shares)
+        return [f"level is in percent: {shares[0]:g} means {shares[0]:g} %; did you mean {meant}?"]
     if len(set(levels)) < len(levels):
         return [f"level names a level twice: {list(levels)}"]
     return []
@@ -347,6 +359,6 @@ def _one_of(config: ForecastConfig | RunOptions, name: str, allowed: Sequence[st
 def _executor(cluster: object) -> list[str]:
     if cluster is None or cluster in EXECUTORS:
         return []
-    if isinstance(cluster, str) and cluster.startswith(("tcp://", "tls://")):
+    if isinstance(cluster, str) and _ADDRESS.fullmatch(cluster):
         return []
     return [f"cluster must be one of {', '.join(EXECUTORS)} or tcp://HOST:PORT, found {cluster!r}"]

@@ -74,7 +74,8 @@ def run_batches(
     ------
     StoppedError
         The run was interrupted, the cluster was lost, or the task of a batch raised; batches that
-        finished were reported. A raising task never stops the other batches.
+        finished were reported, and more may finish while the scheduler closes. A raising task never
+        stops the other batches.
     DataError, ConfigError, StoreError
         What a task raised, where doing it again cannot mend it.
     """
@@ -87,9 +88,9 @@ def run_batches(
         else:
             _run_on_cluster(batches, work, scheduler, tally)
     except KeyboardInterrupt as error:
-        raise StoppedError(f"interrupted after {tally.progress}") from error
+        raise StoppedError("interrupted") from error
     except BrokenProcessPool as error:
-        raise StoppedError(f"a worker process died after {tally.progress}") from error
+        raise StoppedError("a worker process died") from error
     tally.finish()
 
 
@@ -100,12 +101,7 @@ class _Tally:
         self._waiting = {batch.name: batch for batch in batches}
         self._on_receipt = on_receipt
         self._n_batches = len(batches)
-        self._n_done = 0
         self._errors: dict[str, BaseException] = {}
-
-    @property
-    def progress(self) -> str:
-        return f"{self._n_done} of {self._n_batches} batches"
 
     def done(self, outcome: BatchReceipt | Computed) -> None:
         receipt = outcome.store() if isinstance(outcome, Computed) else outcome
@@ -114,13 +110,14 @@ class _Tally:
         assert told == receipt.n_entities == batch.n_entities, (
             f"batch {batch.name} took {batch.n_entities} entities and gave back {told}"
         )
-        self._n_done += 1
         self._on_receipt(receipt)
 
     def raised(self, name: str, error: BaseException) -> None:
         del self._waiting[name]
         self._errors[name] = error
-        logger.error("batch %s raised %r", name, error, exc_info=error)
+        # a full disk needs no traceback, a fault of the code does
+        trace = None if isinstance(error, OSError) else error
+        logger.error("batch %s raised %r", name, error, exc_info=trace)
 
     def finish(self) -> None:
         """Raise what the tasks raised, if anything; assert that every batch was told."""
@@ -264,7 +261,7 @@ def _earlier_first(key: tuple[str, int]) -> int:
 
 
 def _settle(future: Any, name: str, tally: _Tally) -> None:
-    lost = f"the cluster was lost or cancelled the work after {tally.progress}"
+    lost = "the cluster was lost or cancelled the work"
     if future.status == "error":
         tally.raised(name, future.exception())
         return

@@ -4,13 +4,15 @@ Covers :func:`run`, with one method for each of its stages. Does not cover what 
 each of which has modules of its own, what a run tells on its way and at its end (``progress``), or
 what a run would cost (``plan``).
 
-Stages: check, read, cluster, folder, tracker, work, report, tracking. What a batch produced is in
-the run folder before it counts; all later stages read it there, and so does a run that goes on.
+Stages: check, read, cluster, warm-up, folder, work, report, tracking. What a batch produced is in
+the run folder before it counts; all later stages read it there, and so does a run that goes on. The
+tracking store is opened and written to in a thread of its own, from the work on.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from contextlib import ExitStack
@@ -23,12 +25,13 @@ import numpy as np
 from daskcast import logs
 from daskcast.cluster import current_client, n_slots, open_cluster, own_versions, shares
 from daskcast.engine import run_batches
-from daskcast.errors import StoreError
+from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import open_source
 from daskcast.partition import pack
 from daskcast.progress import Clock, Counts, Progress, RunSummary
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same
+from daskcast.store.files import absolute
 from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_run
 from daskcast.work import Batch, BatchWork
 
@@ -89,6 +92,8 @@ def run(
     with logs.capture(n_per_entity=N_LOGGED) as records:
         try:
             return stages.go_through(data, client, tracker)
+        except OSError as error:
+            raise StoppedError(f"{stages.url} could not be written or read: {error}") from error
         finally:
             stages.keep_logs(records)
 
@@ -110,6 +115,7 @@ class _Stages:
         self.name = self.url.rstrip("/").rpartition("/")[2]
         self.stage = ""
         self.counts = Counts()
+        self.n_batches = 0
         self.n_before = self.n_tracked = 0
         self.work_began: float | None = None
         self.finished: Mapping[str, Marker] = {}
@@ -127,11 +133,14 @@ class _Stages:
         with self.clock.stage("read"):
             self.read(data)
         with logs.bound(run=self.name), ExitStack() as tracking:
-            with ExitStack() as cluster:
-                scheduler = self.open_cluster(client, cluster)
-                self.open_folder()
-                self.start_tracking(tracker, tracking)
-                self.work(scheduler)
+            try:
+                with ExitStack() as cluster:
+                    scheduler = self.open_cluster(client, cluster)
+                    self.open_folder()
+                    self.start_tracking(tracker, tracking)
+                    self.work(scheduler)
+            except StoppedError as error:
+                raise StoppedError(f"{error}; {self.kept()}") from error
             self.finish()
             tracking.pop_all()
             self.close_tracking(RunStatus.FINISHED)
@@ -150,12 +159,15 @@ class _Stages:
         except StoreError:  # no run, as it should be; creating the folder has the last word
             return
         raise StoreError(
-            f"the folder {found.place} holds a run; give another folder, or resume that run"
+            f"the folder {found.place} holds a run; give another folder, or go on with that run: "
+            f"--resume (in a call resume=True)"
         )
 
     def read(self, data: object) -> None:
         self.source = open_source(data, self.config)
         self.about_data = self.source.describe()
+        if isinstance(data, str | os.PathLike):
+            self.about_data["path"] = absolute(data)
         self.counts = Counts(entities=len(self.source.ids))
         self.left = np.arange(self.counts.entities)
         logger.info("read %d rows of %d entities", self.source.n_rows, self.counts.entities)
@@ -167,9 +179,7 @@ class _Stages:
         if problems:
             raise StoreError(*[f"{told}; resume with the same, or start anew" for told in problems])
         n_removed = len(folder.clean())
-        self.finished = folder.finished()
-        for marker in self.finished.values():
-            self.counts = self.counts.plus(marker)
+        self.recount(folder)
         self.n_before = self.counts.done
         done = folder.finished_ids()
         left = [i for i, unique_id in enumerate(self.source.ids) if unique_id not in done]
@@ -181,6 +191,13 @@ class _Stages:
             n_removed,
         )
 
+    def recount(self, folder: RunFolder) -> None:
+        """Count what is durable, told or not."""
+        self.finished = folder.finished()
+        self.counts = Counts(entities=self.counts.entities)
+        for marker in self.finished.values():
+            self.counts = self.counts.plus(marker)
+
     def open_cluster(self, client: Client | None, stack: ExitStack) -> Scheduler | None:
         """Open who computes; nobody where nothing is left."""
         if not len(self.left):
@@ -188,7 +205,9 @@ class _Stages:
         with self.clock.stage("cluster"):
             if client is None and self.options.cluster is None:
                 client = current_client()
-            return stack.enter_context(open_cluster(self.options, client))
+            return stack.enter_context(
+                open_cluster(self.options, client, on_warm_up=lambda: self.clock.turn_to("warm-up"))
+            )
 
     def open_folder(self) -> None:
         with self.clock.stage("folder"):
@@ -217,13 +236,14 @@ class _Stages:
         stack.callback(self.close_tracking, RunStatus.KILLED)
         if tracker is None or self.folder is None:
             return
-        with self.clock.stage("tracker"):
-            self.writer = TrackingWriter(tracker, self.folder, detail=self.options.track_detail)
-            if self.writer.start(self.parent(self.writer.info)) is not None:
-                self.manifest["mlflow"] = asdict(self.writer.info)
-                self.folder.write_manifest(self.manifest)
-            for name, marker in self.finished.items():
-                self.writer.batch_done(name, marker.n_entities)
+        self.writer = TrackingWriter(tracker, self.folder, detail=self.options.track_detail)
+        self.writer.start(
+            self.parent(self.writer.info),
+            n_entities=self.counts.entities,
+            n_trials=self.config.trials,
+        )
+        for name, marker in self.finished.items():
+            self.writer.batch_done(name, marker.n_entities)
 
     def parent(self, now: TrackingInfo) -> ParentRun:
         """Describe the parent run; a resumed run goes on with its own, in the same store."""
@@ -243,15 +263,14 @@ class _Stages:
         """Send what is left; afterwards the manifest knows all there is to know."""
         if self.writer is not None:
             with self.clock.stage("tracking"):
+                # Before the end, which keeps the manifest with the run: it names that run.
+                self.writer.wait_until_open(self.tell_tracked)
+                self.write_manifest()
                 seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
                 self.tracked = self.writer.close(status, seconds, on_progress=self.tell_tracked)
                 self.manifest["mlflow"] = asdict(self.tracked.info)
-            # The writer's own thread told this already, but not to the log of the run.
             logger.info(
-                "tracked %d entities, not tracked %d%s",
-                self.tracked.n_sent,
-                self.tracked.n_failed,
-                f": {self.tracked.stopped}" if self.tracked.stopped else "",
+                "tracked %d entities, not tracked %d", self.tracked.n_sent, self.tracked.n_failed
             )
         self.write_manifest()
 
@@ -273,6 +292,7 @@ class _Stages:
             batch_size=self.options.batch_size,
         )
         first = 1 + max((_number(name) for name in self.finished), default=0)
+        self.n_batches = len(self.finished) + len(packed)
         return [
             Batch(f"b{number:05d}", self.source.select(self.left[chosen]), len(chosen))
             for number, chosen in enumerate(packed, first)
@@ -283,7 +303,19 @@ class _Stages:
         self.clock.add_work(receipt.cpu_s)
         if self.writer is not None:
             self.writer.batch_done(receipt.batch, receipt.n_entities)
+            if self.writer.info.run_id and not self.manifest["mlflow"].get("run_id"):
+                self.write_manifest()  # however the run ends, it can be resumed under its parent
         self.tell()
+
+    def kept(self) -> str:
+        """Say what a stopped run leaves: batches may have finished after the last was told."""
+        assert self.folder is not None
+        self.recount(self.folder)
+        counts = self.counts
+        return (
+            f"{counts.batches:,} of {self.n_batches:,} batches are finished and kept, "
+            f"{counts.done:,} of {counts.entities:,} entities"
+        )
 
     def finish(self) -> None:
         """Check that every entity has come to exactly one end; write the manifest and the page."""
@@ -302,12 +334,18 @@ class _Stages:
         if self.folder is not None:
             self.manifest["counts"] = asdict(self.counts)
             self.manifest["seconds"] = self.clock.to_dict()
+            if self.writer is not None and self.writer.info.run_id:
+                self.manifest["mlflow"] = asdict(self.writer.info)
             self.folder.write_manifest(self.manifest)
 
     def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep what this process logged beside what the workers did."""
-        if self.folder is not None and records:
+        if self.folder is None or not records:
+            return
+        try:
             self.folder.write_logs(f"driver-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", records)
+        except OSError as error:  # a full disk; what stopped the run matters more
+            logger.warning("the log of this process could not be kept: %s", error)
 
     def _enter_stage(self, name: str) -> None:
         self.stage = name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from daskcast import logs, panel, task
 from daskcast.cluster import blas_at_one, n_slots, n_workers, open_cluster
 from daskcast.config import EXECUTORS
 from daskcast.partition import pack
-from daskcast.tracking import n_requests
+from daskcast.tracking import TrackingCost, tracking_cost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,14 +27,20 @@ if TYPE_CHECKING:
 N_SAMPLE = 8
 """Entities that are forecast to learn what one costs here."""
 
-START_S = {"serial": 0.5, "threads": 0.5, "processes": 3.0, "local": 4.0}
-"""Until the first entity, imports and loading of compiled kernels included; measured."""
+START_S = {"serial": 2.5, "threads": 2.5, "processes": 3.5, "local": 4.0}
+"""From the command to the first entity, imports and compiled kernels included; measured."""
 
-SHARE = {"serial": 0.0, "threads": 0.1, "processes": 0.95, "local": 0.95}
+SHARE = {"serial": 0.0, "threads": 0.1, "processes": 0.95, "local": 0.9}
 """Of the work, what a second worker takes over: threads wait for one another; measured."""
 
-REQUEST_S = 0.018
-"""One request to an MLflow server, measured: 53 ms for the three of a child run."""
+PATIENT_S = 5.0
+"""What may pass with tracking after the work before it is worth a word."""
+
+SLOW_TRACKING = (
+    "goes to tracking: --track-detail summary tracks the run alone, --no-tracking nothing"
+)
+
+_KINDS = {"sqlite": "an SQLite file", "database": "a database", "server": "a server"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +53,14 @@ class Plan:
     executor : str
     n_slots : int
         Batches worked on at a time.
-    n_runs, n_requests : int
-        Of the tracking store; 0 without tracking.
     entity_s : float
         Seconds of one entity on one worker, mean of a sample.
+    start_s : float
+        Until the first entity.
     seconds : mapping
-        Expected seconds of the work by executor of this machine, and of the one that was asked for.
+        Expected seconds of start and work, without tracking, by executor of this machine, and of
+        the one that was asked for.
+    tracking : TrackingCost
     """
 
     n_rows: int
@@ -60,16 +68,26 @@ class Plan:
     n_batches: int
     executor: str
     n_slots: int
-    n_runs: int
-    n_requests: int
     entity_s: float
+    start_s: float
     seconds: Mapping[str, float]
+    tracking: TrackingCost = TrackingCost()  # noqa: RUF009 - frozen
 
     @property
     def best(self) -> str:
         """The simplest executor of this machine that is through about as soon as any."""
         enough = 1.1 * min(self.seconds[name] for name in EXECUTORS) + 0.5
         return next(name for name in EXECUTORS if self.seconds[name] <= enough)
+
+    @property
+    def total_s(self) -> float:
+        """Seconds of the run: entities are tracked while others are worked on."""
+        return max(self.seconds[self.executor], self.start_s + self.tracking.seconds)
+
+    @property
+    def waits_for_tracking(self) -> bool:
+        """Tell whether tracking decides how long the run takes."""
+        return self.total_s > 1.2 * self.seconds[self.executor] + 1
 
     def describe(self) -> str:
         """Tell the plan in a few lines."""
@@ -79,30 +97,79 @@ class Plan:
                 f"batches    {self.n_batches:,}",
                 f"workers    {self.n_slots} ({self.executor})",
                 f"tracking   {self._tracking()}",
-                f"time       about {_told(self.seconds[self.executor])}, "
-                f"at {1000 * self.entity_s:.1f} ms an entity on one worker",
+                f"time       about {_told(self.total_s)}: {self._parts()}",
                 f"executors  {self._executors()}",
                 f"advice     {self._advice()}",
             ]
         )
 
     def _tracking(self) -> str:
-        if not self.n_requests:
+        cost = self.tracking
+        if not cost.kind:
             return "none"
-        seconds = _told(self.n_requests * REQUEST_S)
         return (
-            f"{self.n_runs:,} MLflow runs, {self.n_requests:,} requests: about {seconds} on a "
-            "server, while batches run"
+            f"{cost.n_runs:,} MLflow runs, {cost.n_requests:,} requests: about "
+            f"{_told(cost.seconds)} for {_KINDS[cost.kind]}, {cost.store}"
         )
 
+    def _parts(self) -> str:
+        work = self.seconds[self.executor] - self.start_s
+        parts = f"start {_told(self.start_s)}, work {_told(work)} "
+        each = f"({1000 * self.entity_s:.1f} ms an entity on one worker)"
+        if not self.tracking.kind:
+            return parts + each
+        return f"{parts}{each}, tracking {_told(self.tracking.seconds)} beside the work"
+
     def _executors(self) -> str:
-        return ", ".join(f"{name} {_told(s)}" for name, s in self.seconds.items())
+        told = ", ".join(f"{name} {_told(s)}" for name, s in self.seconds.items())
+        return f"{told}{' (without tracking)' if self.tracking.kind else ''}"
 
     def _advice(self) -> str:
         mine, best = self.seconds[self.executor], self.seconds[self.best]
-        if self.executor == self.best or mine <= 1.2 * best + 1:
-            return f"--cluster {self.executor} is fine"
-        return f"--cluster {self.best} is through in {_told(best)} instead of {_told(mine)}"
+        if mine > 1.2 * best + 1:
+            told = f"--cluster {self.best} is through in {_told(best)} instead of {_told(mine)}"
+        elif self.best == "serial" != self.executor:
+            told = (
+                f"--cluster serial takes {_told(best)}, {self.executor} {_told(mine)}: not worth it"
+            )
+        else:
+            told = f"--cluster {self.executor} is fine"
+        return f"{told}; most of the time {SLOW_TRACKING}" if self.waits_for_tracking else told
+
+
+def hindsight(executor: str, seconds: Mapping[str, Any]) -> str:
+    """Say what would have made a finished run faster, if anything.
+
+    Parameters
+    ----------
+    executor : str
+    seconds : mapping
+        As in ``run.json``.
+
+    Examples
+    --------
+    >>> spent = {"cluster": {"wall": 3.0}, "work": {"wall": 2.0}, "workers": {"fit": 2.5}}
+    >>> hindsight("local", spent)
+    '--cluster serial would have taken about 2 s for what took 5 s here'
+    """
+    wall = {name: spent["wall"] for name, spent in seconds.items() if _is_stage(spent)}
+    here = wall.get("cluster", 0.0) + wall.get("work", 0.0)
+    alone = sum(seconds.get("workers", {}).values())
+    told = []
+    if executor in ("processes", "local") and 0 < alone < here - 1:
+        told.append(
+            f"--cluster serial would have taken about {_told(alone)} for what took {_told(here)} "
+            "here"
+        )
+    if wall.get("tracking", 0.0) > max(PATIENT_S, here):
+        told.append(
+            f"{_told(wall['tracking'])} after the work {SLOW_TRACKING.replace('goes', 'went')}"
+        )
+    return "; ".join(told)
+
+
+def _is_stage(spent: object) -> bool:
+    return isinstance(spent, dict) and "wall" in spent
 
 
 def make_plan(data: object, config: ForecastConfig, options: RunOptions) -> Plan:
@@ -129,19 +196,16 @@ def make_plan(data: object, config: ForecastConfig, options: RunOptions) -> Plan
     }
     if executor not in seconds:
         seconds[executor] = START_S["local"] + len(source.ids) * entity_s / _speed("local", slots)
-    detail = options.track_detail
-    n_children = {"summary": 0, "entity": 1, "trial": 1 + config.trials}[detail] * len(source.ids)
-    tracks = options.tracking
     return Plan(
         n_rows=source.n_rows,
         n_entities=len(source.ids),
         n_batches=len(pack(source.sizes, n_workers=slots, batch_size=options.batch_size)),
         executor=executor,
         n_slots=slots,
-        n_runs=1 + n_children if tracks else 0,
-        n_requests=n_requests(len(source.ids), config.trials, detail=detail) if tracks else 0,
         entity_s=entity_s,
+        start_s=START_S.get(executor, START_S["local"]),
         seconds=seconds,
+        tracking=tracking_cost(options, len(source.ids), config.trials),
     )
 
 

@@ -1,21 +1,33 @@
 """What a run tells on its way and at its end.
 
-Covers counts, progress, the summary and the clock of a run. Does not cover the run itself
+Covers counts, progress, the clock and the closing summary of a run. Does not cover the run itself
 (``pipeline``) or how any of it looks on a terminal (``cli``).
 """
 
 from __future__ import annotations
 
+import reprlib
+import shlex
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from daskcast.config import ForecastConfig
+from daskcast.records import Status
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from daskcast.store import RunFolder
     from daskcast.tracking import TrackingSummary
+
+
+N_SHOWN = 4
+"""Reasons of failures that the summary names."""
+
+N_SHOWN_CHARACTERS = 200
+"""Longest id that the summary names in a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,11 @@ class Counts:
     def done(self) -> int:
         """Entities that came to an end, whichever."""
         return self.ok + self.fallback + self.failed
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return f"{self.ok} ok, {self.fallback} fallback, {self.failed} failed"
 
     def plus(self, batch: Any) -> Counts:
         """Add a receipt, or the marker of a finished batch."""
@@ -103,19 +120,31 @@ class Clock:
         self.workers: dict[str, float] = {}
         self._on_stage = on_stage
         self._start = time.perf_counter()
+        self._name, self._wall, self._cpu = "", 0.0, 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure a stage; the same name again adds nothing, the last one counts."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        self._on_stage(name)
+        self._begin(name)
         try:
             yield
         finally:
-            self.stages[name] = {
-                "wall": round(time.perf_counter() - wall, 3),
-                "cpu": round(time.process_time() - cpu, 3),
-            }
+            self._end()
+
+    def turn_to(self, name: str) -> None:
+        """Go from the stage at hand to another, which ends where the first would have."""
+        self._end()
+        self._begin(name)
+
+    def _begin(self, name: str) -> None:
+        self._name, self._wall, self._cpu = name, time.perf_counter(), time.process_time()
+        self._on_stage(name)
+
+    def _end(self) -> None:
+        self.stages[self._name] = {
+            "wall": round(time.perf_counter() - self._wall, 3),
+            "cpu": round(time.process_time() - self._cpu, 3),
+        }
 
     def add_work(self, cpu_s: Mapping[str, float]) -> None:
         """Add the CPU seconds of one batch."""
@@ -127,3 +156,74 @@ class Clock:
         workers = {name: round(spent, 3) for name, spent in self.workers.items()}
         total = round(time.perf_counter() - self._start, 3)
         return {"total": total, **self.stages, "workers": workers}
+
+
+def closing_facts(folder: RunFolder) -> list[tuple[str, str]]:
+    """Say what became of a run and where everything is: names and texts, about ten.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    """
+    manifest = folder.manifest
+    counts, config = Counts(**manifest["counts"]), ForecastConfig.from_dict(manifest["config"])
+    steps = f"{config.h} steps, levels {_levels(config.level)}"
+    facts = [
+        ("entities", f"{counts.entities:,}: {counts.told}"),
+        ("run", folder.place),
+        ("forecasts", f"{folder.place}/forecasts ({steps}; Parquet, one row a step)"),
+        ("accounts", f"{folder.place}/entities (one row for each entity)"),
+        ("logs", f"{folder.place}/logs (daskcast logs {folder.place})"),
+        ("report", f"{folder.place}/report.html"),
+        ("mlflow", _tracked(manifest["mlflow"])),
+        ("seconds", _seconds(manifest["seconds"])),
+    ]
+    return [*facts, *_reasons(folder, counts)]
+
+
+def _reasons(folder: RunFolder, counts: Counts) -> list[tuple[str, str]]:
+    """Say for failures and fallbacks what it was, how often, and one it happened to."""
+    if not counts.failed + counts.fallback:
+        return []
+    rows = folder.read("entities", columns=["unique_id", "status", "error_type"])
+    found: dict[str, dict[str, list[str]]] = {
+        Status.FAILED.value: {},
+        Status.FALLBACK.value: {},
+    }
+    for row in rows.sort_by("unique_id").to_pylist():
+        if row["status"] in found:
+            of_kind = found[row["status"]].setdefault(row["error_type"] or "unknown", [])
+            of_kind.append(row["unique_id"])
+    facts = [(status, _grouped(reasons)) for status, reasons in found.items() if reasons]
+    shown = [ids[0] for reasons in found.values() for ids in reasons.values()]
+    plain = [i for i in shown if i.isprintable() and len(i) <= N_SHOWN_CHARACTERS]
+    hint = shlex.join(["daskcast", "show", folder.place, *plain[:1]])
+    return [*facts, ("see why", f"{hint}{'' if plain else ' ENTITY'}")]
+
+
+def _grouped(reasons: Mapping[str, Sequence[str]]) -> str:
+    """Tell reasons, the most frequent first, each with an id."""
+    ordered = sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    told = [f"{kind} {len(ids):,}, e.g. {reprlib.repr(ids[0])}" for kind, ids in ordered[:N_SHOWN]]
+    n_left = sum(len(ids) for _, ids in ordered[N_SHOWN:])
+    return "; ".join([*told, f"other reasons {n_left:,}"] if n_left else told)
+
+
+def _levels(levels: Sequence[float]) -> str:
+    return ", ".join(f"{level:g} %" for level in levels)
+
+
+def _seconds(seconds: Mapping[str, Any]) -> str:
+    stages = [f"{name} {s['wall']:.1f}" for name, s in seconds.items() if _is_stage(s)]
+    return f"{seconds.get('total', 0.0):.1f} ({', '.join(stages)})"
+
+
+def _tracked(mlflow: Mapping[str, Any]) -> str:
+    if not mlflow.get("run_id"):
+        return "not tracked"
+    where = mlflow.get("run_url") or f"run {mlflow['run_id']}"
+    return f"{mlflow['uri']}, experiment {mlflow['experiment']}, {where}"
+
+
+def _is_stage(spent: object) -> bool:
+    return isinstance(spent, dict) and spent.get("wall", 0.0) >= 0.05  # noqa: PLR2004

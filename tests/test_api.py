@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 
 from daskcast import ConfigError, DataError, Run, StoreError, demo, forecast
+from daskcast.progress import _grouped
 from daskcast.tracking import MemoryTracker
 
 if TYPE_CHECKING:
@@ -219,8 +220,30 @@ def test_the_summary_says_where_everything_is(run: Run) -> None:
         "daskcast show",
     ):
         assert word in run.summary
-    failed = run.failures.query("status == 'failed'")["unique_id"].tolist()
-    assert all(unique_id in run.summary for unique_id in failed)
+    failures = run.failures
+    for status in ("failed", "fallback"):
+        [line] = [line for line in lines if line.startswith(status)]
+        for kind, rows in failures[failures["status"] == status].groupby("error_type"):
+            assert f"{kind} {len(rows)}, e.g. '{rows['unique_id'].iloc[0]}'" in line
+
+
+def test_many_reasons_are_grouped_and_cut() -> None:
+    """The most frequent first; the rare ones are counted together."""
+    reasons = {f"Kind{n}": [f"e{n}-{i}" for i in range(n)] for n in range(1, 8)}
+    told = _grouped(reasons)
+    assert told.startswith("Kind7 7, e.g. 'e7-0'; Kind6 6, e.g. 'e6-0'; ")
+    assert told.endswith("; other reasons 6")
+
+
+def test_numbers_of_numpy_are_numbers(table: pd.DataFrame) -> None:
+    """Horizons and levels often come out of an array; what is no number is still refused."""
+    run = forecast(table, np.int64(3), level=np.array([80, 90]), seed=np.uint8(2), **FAST)
+    assert (
+        run.config.to_dict() == forecast(table, 3, level=[80, 90], seed=2, **FAST).config.to_dict()
+    )
+    for wrong in (True, np.True_, 3.0, np.float64(3), np.array([1, 2]), "3"):
+        with pytest.raises(ConfigError, match="h must be a whole number"):
+            forecast(table, wrong, **FAST)  # type: ignore[arg-type]
 
 
 def test_hostile_ids_do_not_reach_the_page(tmp_path: Path) -> None:

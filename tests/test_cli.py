@@ -20,7 +20,7 @@ from daskcast import demo
 from daskcast.cli import main
 from daskcast.cli.options import resolve
 from daskcast.cli.telling import ProgressLine, log_line, printable, progress_text
-from daskcast.config import ForecastConfig, RunOptions
+from daskcast.config import MODELS, ForecastConfig, RunOptions
 from daskcast.errors import ConfigError
 from daskcast.progress import Counts, Progress
 from daskcast.store import RunFolder
@@ -79,7 +79,7 @@ def test_a_run_ends_with_zero_and_says_where_everything_is(data: str, tmp_path: 
         (("run", "data.csv", "--horizon", "none"), "not a valid integer"),
         (("run", "data.csv", "--horizon", "0"), "h must be"),
         (("run", "data.csv", "--horizon", "3", "--level", "80,x"), "not numbers"),
-        (("run", "data.csv", "--horizon", "3", "--level", "180"), "between 0 and 100"),
+        (("run", "data.csv", "--horizon", "3", "--level", "180"), "between 0 and 99.999"),
         (("run", "data.csv", "--horizon", "3", "--cluster", "moon"), "cluster must be"),
         (("run", "data.csv", "--horizon", "3", "--tag", "novalue"), "KEY=VALUE"),
         (("run", "data.csv", "--horizon", "3", "--config", "none.toml"), "none.toml"),
@@ -138,6 +138,7 @@ def test_a_folder_that_holds_a_run_is_refused(data: str) -> None:
     again = command("run", data, *QUIET, "--out", "a")
     assert again.exit_code == 2
     assert "holds a run" in again.stderr
+    assert "--resume" in again.stderr
     assert command("run", data, *QUIET, "--out", "a", "--resume").exit_code == 0
 
 
@@ -258,6 +259,7 @@ def test_dry_run_tells_and_does_nothing(data: str, tmp_path: Path) -> None:
     ):
         assert word in done.stdout
     assert "--cluster serial" in done.stdout  # ten airports are not worth any process
+    assert "SQLite file" in done.stdout
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -375,6 +377,27 @@ def test_progress_is_sparse_where_nobody_watches() -> None:
     assert 2 <= len(lines) <= 4
     assert "2,000 of 2,000" in lines[-1]
     assert "\r" not in file.text
+
+
+def test_every_stage_is_told_where_nobody_watches() -> None:
+    """A log file shows what takes long, even where nothing is counted."""
+    file = Terminal(is_tty=False)
+    line = ProgressLine(file)  # type: ignore[arg-type]
+    for stage in ("check", "read", "cluster", "warm-up", "folder", "work"):
+        for _ in range(3):
+            line(Progress(stage, Counts(10)))
+    lines = file.text.splitlines()
+    assert len(lines) == len(set(lines)) == 6
+
+
+def test_help_tells_what_is_needed() -> None:
+    """The horizon is required or has a default; levels have commas; models are named."""
+    told = " ".join(command("run", "--help").stdout.split())
+    assert "[required" in told
+    assert "80,95" in told
+    assert all(name in told for name in MODELS)
+    demo_told = " ".join(command("demo", "--help").stdout.split())
+    assert "12 for airports" in demo_told
 
 
 def test_progress_is_one_line_on_a_terminal() -> None:

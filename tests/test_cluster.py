@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -25,7 +26,6 @@ from daskcast.work import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
 
@@ -173,7 +173,9 @@ def test_local_opens_workers_and_leaves_nothing_behind() -> None:
 def test_a_client_is_used_and_left_open() -> None:
     """The caller's client computes, is found as the current one, and stays as it was."""
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as local,
+        LocalCluster(
+            n_workers=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
+        ) as local,
         Client(local) as client,
     ):
         assert current_client() is client
@@ -269,7 +271,9 @@ def test_an_address_where_nobody_answers_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.integration
-def test_a_scheduler_that_dies_stops_the_run(tmp_path: Path) -> None:
+def test_a_scheduler_that_dies_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process of the scheduler is killed while batches run: stopped, never hung."""
     file = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"]
@@ -291,9 +295,12 @@ def test_a_scheduler_that_dies_stops_the_run(tmp_path: Path) -> None:
 
     some = [Batch(f"b{i:05d}", None, 1) for i in range(20)]  # type: ignore[arg-type]
     try:
+        with Client(address, timeout=30, set_as_default=False) as first:
+            first.wait_for_workers(1, timeout=30)
+        monkeypatch.setattr(cluster, "CONNECT_S", 2)  # a client looks as long for a lost scheduler
         with (
             open_cluster(RunOptions(cluster=address)) as found,
-            pytest.raises(StoppedError, match="of 20 batches"),
+            pytest.raises(StoppedError, match="cluster was lost"),
         ):
             run_batches(some, slow_work, found, on_receipt)
     finally:
@@ -301,3 +308,36 @@ def test_a_scheduler_that_dies_stops_the_run(tmp_path: Path) -> None:
             process.kill()
             process.communicate(timeout=30)
     assert 1 <= len(told) < 20
+
+
+DRIVER = """
+import os, sys, time
+from daskcast.cluster import open_cluster
+from daskcast.config import RunOptions
+
+def pid(_):
+    time.sleep(0.5)
+    return os.getpid()
+
+if __name__ == "__main__":
+    with open_cluster(RunOptions(cluster="processes", workers=2)) as pool:
+        print(*set(pool.map(pid, range(4))), flush=True)
+        time.sleep(120)
+"""
+
+
+@pytest.mark.integration
+def test_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
+    """A driver that gets no chance to say goodbye leaves no worker behind."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    driver = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    workers = [int(word) for word in driver.stdout.readline().split()]
+    assert workers
+    driver.kill()
+    driver.communicate(timeout=30)
+    end = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < end, "workers outlive their driver"
+        time.sleep(0.1)

@@ -140,7 +140,7 @@ def test_executors_are_accepted(cluster):
 def test_limits_are_inside(options):
     """The ends of a range belong to it."""
     RunOptions(**options)
-    ForecastConfig(h=1, trials=1, cv_windows=0, seed=0, level=(0.1, 99.9), step_size=1)
+    ForecastConfig(h=1, trials=1, cv_windows=0, seed=0, level=(1, 99.9), step_size=1)
 
 
 # -- values -----------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_options_survive_json():
 
 @given(
     h=st.integers(1, 1000),
-    level=st.lists(st.floats(0.01, 99.99) | st.integers(1, 99), min_size=1, unique=True),
+    level=st.lists(st.floats(1, 99.99) | st.integers(1, 99), min_size=1, unique=True),
     seed=st.integers(0, 2**63),
     seconds=st.none() | st.floats(1e-6, 1e6),
 )
@@ -310,3 +310,20 @@ def test_a_slip_of_the_keyboard_is_refused(name):
     """A length that would fill memory is refused with its limit."""
     with pytest.raises(ConfigError, match=f"{name} must be at most 100,000, found 100,001"):
         ForecastConfig(**{"h": 1, name: 100_001})
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.001])
+def test_levels_that_look_like_shares_are_refused(level):
+    """Percent is asked for: the message says what the share would be in percent."""
+    with pytest.raises(ConfigError, match=f"percent.*did you mean {100 * level:g}"):
+        ForecastConfig(h=1, level=(80, level))
+
+
+def test_a_file_may_say_horizon(tmp_path):
+    """The name of the flag is as good as that of the call, but not both of them."""
+    file = tmp_path / "run.toml"
+    file.write_text("horizon = 12\n")
+    assert read_toml(file) == {"h": 12}
+    file.write_text("horizon = 12\nh = 12\n")
+    with pytest.raises(ConfigError, match="both h and horizon"):
+        read_toml(file)

@@ -79,6 +79,31 @@ def test_python_of_other_pages(page: str, tmp_path: Path) -> None:
     run_script("\n".join(code), tmp_path)
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("default")
+def test_scoring_and_drawing(tmp_path: Path) -> None:
+    """What the page on run folders says of utilsforecast works as it stands."""
+    pytest.importorskip("utilsforecast")
+    pytest.importorskip("matplotlib")
+    (code,) = (code for kind, code in blocks(ROOT / "docs/howto/runs.md") if kind == "python")
+    assert "daskcast" in run_script(code, tmp_path)
+    assert (tmp_path / "forecasts.png").stat().st_size > 10_000
+
+
+def test_one_table_one_command() -> None:
+    """Wherever a page forecasts the tutorial's table, it names the columns of that table."""
+    names = {"--id-col airport", "--time-col month", "--target-col passengers"}
+    found = 0
+    for page in PAGES:
+        for kind, code in blocks(page):
+            if kind in ("console", "sh"):
+                for line in code.replace("\\\n", "").splitlines():
+                    if "daskcast run airports.csv" in line:
+                        found += 1
+                        assert all(name in line for name in names), (page, line)
+    assert found >= 5
+
+
 def test_options_exist() -> None:
     """Every option that a page names is one of the command line."""
     cli = importlib.import_module("daskcast.cli")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,7 @@ def test_progress_is_told_batch_by_batch(table: pd.DataFrame, options: RunOption
     assert done[-1] == 16
     assert len({p.counts.batches for p in told}) == 1 + 4
     stages = list(dict.fromkeys(p.stage for p in told))
-    assert stages == ["check", "read", "cluster", "folder", "work", "report"]
+    assert stages == ["check", "read", "cluster", "warm-up", "folder", "work", "report"]
 
 
 def test_what_this_process_logged_is_kept(table: pd.DataFrame, options: RunOptions) -> None:
@@ -400,7 +401,9 @@ def test_the_current_client_computes_where_nothing_else_is_named(
 ) -> None:
     """As with Dask itself: an open client is used without being passed."""
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(
+            n_workers=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         seen = client.run(lambda dask_worker: dask_worker.state.executed_count)
@@ -418,3 +421,61 @@ def test_default_out_is_a_plain_name() -> None:
         assert out.count("/") == 1
         assert len(out) < 100
         assert not out.removeprefix("runs/").startswith(".")
+
+
+def test_what_a_stopped_run_kept_is_counted_in_its_folder(
+    table: pd.DataFrame, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that became durable after the last was told counts too."""
+    real = pipeline.run_batches
+
+    def untold(batches: Any, work: Any, scheduler: Any, on_receipt: Any) -> None:
+        try:
+            real(batches, work, scheduler, on_receipt)
+        finally:
+            work(batches[-1])
+
+    monkeypatch.setattr(pipeline, "run_batches", untold)
+    with pytest.raises(StoppedError, match="interrupted; 3 of 4 batches are finished and kept"):
+        pipeline.run(table, CONFIG, options, on_progress=stopping_after(2))
+    folder = RunFolder.open(str(options.out))
+    assert len(folder.finished()) == folder.manifest["counts"]["batches"] == 3
+
+
+def test_every_trial_as_a_run_is_warned_of_with_its_number(
+    table: pd.DataFrame, options: RunOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The warning counts the entities and trials of this run."""
+    one_each = replace(options, track_detail="trial")
+    with caplog.at_level(logging.WARNING, "daskcast.tracking"):
+        pipeline.run(table, replace(CONFIG, trials=2), one_each, tracker=MemoryTracker())
+    [warned] = [r.getMessage() for r in caplog.records if "--track-detail trial" in r.getMessage()]
+    assert f"about {3 * 16 * 3 + 4} requests" in warned
+
+
+class SlowTracker(MemoryTracker):
+    """Opens when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = threading.Event()
+
+    def start(self, parent: Any) -> str:
+        assert self.release.wait(60)
+        return super().start(parent)
+
+
+def test_work_does_not_wait_for_the_tracking_store(
+    table: pd.DataFrame, options: RunOptions
+) -> None:
+    """All batches are done before the store is open, and all entities are tracked."""
+    tracker = SlowTracker()
+
+    def on_progress(progress: Progress) -> None:
+        if progress.stage == "report":
+            assert not tracker.runs
+            tracker.release.set()
+
+    summary = pipeline.run(table, CONFIG, options, tracker=tracker, on_progress=on_progress)
+    assert len(tracker.runs) == 17
+    assert summary.folder.manifest["mlflow"]["run_id"] in tracker.runs

@@ -10,7 +10,8 @@ import pytest
 
 from daskcast import demo
 from daskcast.config import ForecastConfig, RunOptions
-from daskcast.plan import Plan, make_plan
+from daskcast.plan import Plan, hindsight, make_plan
+from daskcast.tracking import TrackingCost, tracking_cost
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,15 +24,15 @@ def plan(n_entities: int, entity_s: float, executor: str = "local") -> Plan:
     work_s = n_entities * entity_s
     seconds = {"serial": 0.5 + work_s, "threads": 0.5 + work_s / 1.1}
     seconds |= {"processes": 3 + work_s / 1.95, "local": 4 + work_s / 1.95}
+    start_s = {"serial": 0.5, "threads": 0.5, "processes": 3, "local": 4}[executor]
     return Plan(
         n_rows=100 * n_entities,
         n_entities=n_entities,
         n_batches=8,
         executor=executor,
         n_slots=2,
-        n_runs=0,
-        n_requests=0,
         entity_s=entity_s,
+        start_s=start_s,
         seconds=seconds,
     )
 
@@ -41,6 +42,7 @@ def plan(n_entities: int, entity_s: float, executor: str = "local") -> Plan:
     [
         (10, "local", "--cluster serial"),
         (10, "serial", "serial is fine"),
+        (1500, "local", "--cluster serial takes 8 s, local 8 s"),
         (100_000, "serial", "--cluster processes"),
         (100_000, "local", "local is fine"),
     ],
@@ -58,9 +60,10 @@ def test_runs_and_requests_are_counted(detail: str, runs: int, requests: int) ->
     """One run for each entity, or each trial too, below the parent."""
     options = RunOptions(cluster="serial", track_detail=detail)
     found = make_plan(demo.airports(12, months=40), CONFIG, options)
-    assert (found.n_runs, found.n_requests) == (runs, requests)
+    assert (found.tracking.n_runs, found.tracking.n_requests) == (runs, requests)
     untracked = make_plan(demo.airports(12, months=40), CONFIG, replace(options, tracking=False))
-    assert (untracked.n_runs, untracked.n_requests) == (0, 0)
+    assert (untracked.tracking.n_runs, untracked.tracking.n_requests) == (0, 0)
+    assert "none" in untracked.describe()
 
 
 def test_batches_and_slots_are_those_of_the_run() -> None:
@@ -81,3 +84,49 @@ def test_nothing_is_written_and_nothing_logged(
     make_plan(demo.airports(6, months=40), CONFIG, RunOptions(cluster="serial"))
     assert not list(tmp_path.iterdir())
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_time_is_that_of_the_longer_of_work_and_tracking() -> None:
+    """Both go on at the same time; what tracking adds is told, with what to do about it."""
+    quick = plan(1000, 0.005, "serial")
+    tracked = replace(quick, tracking=TrackingCost("sqlite:///m.db", "sqlite", 1001, 3004, 28.0))
+    assert quick.total_s == quick.seconds["serial"] == 5.5
+    assert tracked.total_s == 0.5 + 28.0
+    told = tracked.describe()
+    assert "about 28 s: start 0 s, work 5 s" in told
+    assert "SQLite file, sqlite:///m.db" in told
+    assert "--track-detail summary" in told
+    assert "--track-detail" not in quick.describe()
+    slow = replace(tracked, seconds={**quick.seconds, "serial": 100.5})
+    assert slow.total_s == 100.5
+    assert "--track-detail" not in slow.describe()
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind", "named"),
+    [
+        ("sqlite:///m.db", "sqlite", "/m.db"),
+        ("postgresql://ann:s3cret@db/mlflow", "database", "db/mlflow"),
+        ("http://ann:s3cret@host:5000", "server", "host:5000"),
+    ],
+)
+def test_the_store_that_is_assumed_is_named(uri: str, kind: str, named: str) -> None:
+    """A file, a database and a server cost differently; credentials are told of none."""
+    cost = tracking_cost(RunOptions(tracking_uri=uri), 100, 24)
+    assert cost.kind == kind
+    assert named in cost.store
+    assert "s3cret" not in cost.store
+    summary = tracking_cost(RunOptions(tracking_uri=uri, track_detail="summary"), 100, 24)
+    assert summary.seconds < cost.seconds
+    assert (cost.n_runs, summary.n_runs) == (101, 1)
+
+
+def test_hindsight_names_what_would_have_been_faster() -> None:
+    """Processes that cost more than they brought, tracking that took most; else nothing."""
+    small = {"cluster": {"wall": 4.0}, "work": {"wall": 1.0}, "workers": {"fit": 1.5}, "total": 7}
+    assert "--cluster serial" in hindsight("local", small)
+    assert not hindsight("serial", small)
+    assert not hindsight("tcp://host:1", small)
+    large = {"cluster": {"wall": 4.0}, "work": {"wall": 50.0}, "workers": {"fit": 95.0}}
+    assert not hindsight("local", large)
+    assert "--track-detail" in hindsight("local", {**large, "tracking": {"wall": 90.0}})

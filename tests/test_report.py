@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -16,12 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from daskcast.config import ForecastConfig
+from daskcast.config import ForecastConfig, RunOptions
+from daskcast.demo import airports
 from daskcast.panel import open_source
+from daskcast.pipeline import run
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Status
 from daskcast.report import render, write_report
 from daskcast.report.chart import HEIGHT, WIDTH, draw
-from daskcast.report.page import N_PLOTS, _plots, _to_plot
+from daskcast.report.choose import N_PLOTS, choose, growths, outlook, step_names
+from daskcast.report.facts import facts, options, subtitle
+from daskcast.report.page import flagged, plots_of
 from daskcast.store import RunFolder
 
 MANIFEST = {
@@ -44,7 +49,8 @@ def entity(unique_id: str, **values: Any) -> dict[str, Any]:
         "cv_smape": 12.0,
         "naive_mase": 1.0,
         "skill": 0.2,
-        "stopped_by": "trials",
+        "params": '{"forms": [{"form": "ETS(M,A,M)", "weight": 0.4}]}',
+        "checks": '{"missing":0}',
         "error_type": "",
         "message": "",
         "seconds": 0.02,
@@ -80,7 +86,7 @@ def page(*rows: dict[str, Any], manifest: dict[str, Any] | None = None) -> str:
     entities = pd.DataFrame(rows)
     names = entities.loc[entities["status"] != "failed", "unique_id"]
     forecasts = pd.concat([forecast(name) for name in names]) if len(names) else pd.DataFrame()
-    plots = _plots(_to_plot(entities), entities, forecasts, {})
+    plots = plots_of(choose(entities), entities, forecasts, {})
     return render(MANIFEST if manifest is None else manifest, entities, plots)
 
 
@@ -101,7 +107,7 @@ def test_counts_and_denominators() -> None:
     assert "1.00 mean MASE over 2 of 4" in words
     assert "50 % better than seasonal naive (1 of 2 with a score)" in words
     assert "3 have a forecast, of 4 entities" in words
-    assert "12.3 s the whole run" in words
+    assert "12.3 s from the start until this page was made" in words
 
 
 def test_entities_without_a_row_are_waiting() -> None:
@@ -165,8 +171,8 @@ def test_page_size_is_bounded() -> None:
     bad = [failed(f"bad{i}" + "x" * 5000, message="y" * 20_000) for i in range(5000)]
     good = [entity(f"good{i}" + "z" * 5000, skill=i / 10_000) for i in range(5000)]
     entities = pd.DataFrame(bad + good)
-    shown = _to_plot(entities)
-    plots = _plots(shown, entities, pd.concat([forecast(name, 24) for name in shown]), {})
+    shown = choose(entities)
+    plots = plots_of(shown, entities, pd.concat([forecast(name, 24) for name in shown]), {})
     html = render(MANIFEST, entities, plots)
     assert len(plots) == N_PLOTS
     assert len(html) < 200_000
@@ -177,11 +183,123 @@ def test_who_is_plotted() -> None:
     """Best, middle, worst and unscored entities are drawn, failed ones never, nobody twice."""
     rows = [entity(f"A{i:03}", skill=i / 100) for i in range(100)]
     rows += [entity(f"U{i}", status="fallback", skill=math.nan) for i in range(5)] + [failed("F")]
-    shown = _to_plot(pd.DataFrame(rows))
+    shown = list(choose(pd.DataFrame(rows)))
     assert shown[:3] == ["A099", "A098", "A097"]
     assert {"A000", "A001", "A002", "U0"} <= set(shown)
     assert "F" not in shown
     assert len(shown) == len(set(shown)) == N_PLOTS
+
+
+def looks(**values: list[Any]) -> pd.DataFrame:
+    n = len(values["unique_id"])
+    columns = {"size": 1.0, "width": 0.1, "rise": 1.0, "steps": 12, "days": 30.4}
+    return pd.DataFrame({name: [value] * n for name, value in columns.items()} | values)
+
+
+def test_the_widest_and_the_fastest_are_plotted() -> None:
+    """However middling their scores, they are drawn and the reason is in the caption."""
+    rows = [entity(f"A{i:03}", skill=i / 100) for i in range(100)]
+    names = [row["unique_id"] for row in rows]
+    sizes, widths = [1.0] * 100, [0.1] * 100
+    sizes[30], widths[70], widths[71] = 7.0, 9.0, math.inf
+    history = {name: (np.arange(36), np.ones(36)) for name in names}
+    found = looks(unique_id=names, size=sizes, width=widths)
+    shown = choose(pd.DataFrame(rows), found, history)
+    assert shown["A070"] == "widest interval"
+    assert shown["A030"].startswith("largest growth, 6.93 times")
+    assert len(shown) == N_PLOTS
+    assert "A030" not in choose(pd.DataFrame(rows), found)
+
+
+def test_growth_needs_something_to_compare_with() -> None:
+    """Growth is over as many observations as there are steps; of nothing there is no growth."""
+    history = {
+        "two": (np.arange(24), np.repeat([50.0, 1.0], 12)),
+        "zero": (np.arange(24), np.zeros(24)),
+        "gap": (np.arange(24), np.full(24, np.nan)),
+    }
+    found = growths(looks(unique_id=["two", "zero", "gap", "none"], size=[2.0] * 4), history)
+    assert found["two"] == pytest.approx(2.0 / (1.0 + 0.01 * 25.5))
+    assert found[["zero", "gap"]].isna().all()
+    assert "none" not in found
+
+
+@pytest.mark.parametrize(
+    ("freq", "name"),
+    [
+        ("MS", "monthly"), ("ME", "monthly"), ("QE", "quarterly"), ("YS", "yearly"),
+        ("W", "weekly"), ("D", "daily"), ("B", "on business days"), ("h", "hourly"),
+        ("10min", "every 0.167 hours"), ("2D", "every 2 days"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("h", [1, 12])
+def test_steps_are_named(freq: str, name: str, h: int) -> None:
+    """The step of the forecasts has the name that people use."""
+    times = pd.date_range("2024-12-30", periods=h + 1, freq=freq)
+    days = (times[-1] - times[0]) / pd.Timedelta(days=1) / h
+    if (freq, h) != ("B", 1):  # one business day is a day
+        assert step_names(pd.DataFrame({"days": [days]})) == [name]
+
+
+def test_entities_that_miss_much_are_named() -> None:
+    """Who misses more than a fifth of the steps is in the table of those who need attention."""
+    rows = [
+        entity("SWF", n_obs=132, checks='{"missing":121,"repairs":[]}'),
+        entity("FEW", n_obs=100, checks='{"missing":25,"repairs":[]}'),
+        entity("NUL", checks=None),
+        failed("BAD", checks='{"missing": 900}'),
+    ]
+    found = flagged(pd.DataFrame(rows)).set_index("unique_id")
+    assert found["error_type"].to_dict() == {
+        "SWF": "ManyMissing", "FEW": "", "NUL": "", "BAD": "DuplicateTimes",
+    }  # fmt: skip
+    words = text(page(*flagged(pd.DataFrame(rows)).to_dict("records")))
+    assert "ok ManyMissing 1 SWF 121 of 253 steps are missing (48 %)" in words
+
+
+def test_captions_tell_the_share() -> None:
+    """Weights of one form are added up before they are shown."""
+    forms = [("ETS(M,A,M)", 0.2), ("ETS(A,N,A)", 0.5), ("ETS(M,A,M)", 0.3)]
+    params = json.dumps({"forms": [{"form": form, "weight": weight} for form, weight in forms]})
+    assert "best; ok; ETS(M,A,M) 50 %; skill 0.20" in text(page(entity("JFK", params=params)))
+
+
+def test_what_the_run_was_is_told_in_words() -> None:
+    """Nothing of run.json reaches the page as a dump."""
+    manifest = {
+        "config": {"h": 12, "freq": None, "level": [80, 95], "step_size": None, "new": None},
+        "data": {"rows": 8451, "kind": "csv", "columns": {"entity": "airport"}},
+        "started": "2026-11-23T19:45:45.936+02:00",
+        "versions": {"daskcast": "0.1.0"},
+        "seconds": {"work": {"cpu": 0.5, "wall": 2.04}, "read": {"wall": 0.0}, "total": 3.0},
+        "mlflow": {"experiment": "e", "experiment_id": "1", "run_id": "r", "run_url": ""},
+    }
+    told = subtitle(manifest, name="first", steps=["monthly", "weekly"])
+    assert told == (
+        "12 steps ahead, monthly and weekly; 8,451 rows of a CSV file; run first; experiment e; "
+        "2026-11-23 17:45 UTC; daskcast 0.1.0"
+    )
+    assert dict(options(manifest)) == {
+        "h": "12", "freq": "inferred for each entity", "level": "80, 95",
+        "step_size": "chosen from the horizon", "new": "not given",
+    }  # fmt: skip
+    found = dict(facts(manifest))
+    assert found["seconds until this page"] == "work 2.0"
+    assert found["MLflow run"] == "r"
+    assert "MLflow page" not in found
+    assert dict(facts({"config": None}))["MLflow"] == "not tracked"
+    assert subtitle({"started": "soon"}) == ""
+
+
+@settings(deadline=None)
+@given(low=st.floats(-1e9, 1e9), span=st.floats(1e-3, 1e9))
+def test_there_are_two_ticks_with_labels_of_their_own(low: float, span: float) -> None:
+    """Wherever the values are, two grid lines with different labels tell the scale."""
+    table = forecast("A", 2).assign(**{"daskcast": [low, low + span]})
+    table = table.drop(columns=[c for c in table.columns if "-lo-" in c or "-hi-" in c])
+    labels = [label for _, label in draw(table).y_ticks]
+    assert len(labels) >= 2
+    assert len(set(labels)) == len(labels)
 
 
 def points(path: str) -> np.ndarray:
@@ -301,6 +419,18 @@ def test_the_page_of_a_run_folder(folder: RunFolder) -> None:
     assert "The run folder keeps no history" in html
 
 
+def test_the_outlook_of_a_folder(folder: RunFolder) -> None:
+    """Width and size are those of the forecasts, batch by batch; without a batch there is none."""
+    assert outlook(folder, []).empty
+    folder.write_batch("b00000", [result("JFK"), lost("EWR")])
+    folder.write_batch("b00001", [lost("X")])
+    found = outlook(folder, ["b00000", "b00001"])
+    assert found["unique_id"].tolist() == ["JFK"]
+    row = found.iloc[0]
+    assert (row["size"], row["width"], row["steps"]) == (100.0, 0.4, 12)
+    assert 28 < row["days"] < 31
+
+
 def test_a_run_of_failures_alone(folder: RunFolder) -> None:
     """Null scores and null models of a real table do not break the page."""
     folder.write_batch("b00000", [lost("EWR"), lost("JFK")])
@@ -340,6 +470,43 @@ def test_history_from_the_source(folder: RunFolder) -> None:
     assert set(lines) == {"JFK", "LGA"}
     assert (np.diff(points(lines["JFK"])[:, 1]) < 0).all()
     assert (np.diff(points(lines["LGA"])[:, 1]) > 0).all()
+
+
+def test_a_page_made_again_has_its_history(tmp_path: Path) -> None:
+    """The data is found where it was read from, as long as it is the same."""
+    times = pd.date_range("2021-01-01", "2025-12-01", freq="MS")
+    table = pd.DataFrame({"unique_id": "JFK", "ds": times, "y": np.arange(60.0)})
+    path = tmp_path / "a.csv"
+    table.to_csv(path, index=False)
+    config = ForecastConfig(h=12)
+    about = {**open_source(path, config).describe(), "path": str(path)}
+    manifest = MANIFEST | {"config": config.to_dict(), "data": about}
+    folder = RunFolder.create(str(tmp_path / "run"), manifest)
+    folder.write_batch("b00000", [result("JFK")])
+    write_report(folder)
+    assert 'class="past" d="M' in read_page(folder)
+    assert "keeps no history" not in read_page(folder)
+    for spoil in (
+        lambda: table.assign(y=0).to_csv(path),
+        lambda: path.write_text("no"),
+        path.unlink,
+    ):
+        spoil()
+        write_report(folder)
+        assert "keeps no history" in read_page(folder)
+
+
+def test_a_run_remembers_where_its_data_was(tmp_path: Path) -> None:
+    """A path is kept, whole and from the root; a data frame leaves none."""
+    table, path = airports(2), tmp_path / "a.csv"
+    table.to_csv(path, index=False)
+    for number, data in enumerate((path, table)):
+        options = RunOptions(out=str(tmp_path / f"run{number}"), cluster="serial", tracking=False)
+        folder = run(data, ForecastConfig(h=3, search="portfolio"), options).folder
+        assert folder.manifest["data"].get("path") == (str(path) if data is path else None)
+        assert 'class="past" d="M' in read_page(folder)
+        write_report(RunFolder.open(folder.url))
+        assert ("keeps no history" in read_page(folder)) == (data is table)
 
 
 def test_a_second_attempt_replaces_the_first(folder: RunFolder) -> None:

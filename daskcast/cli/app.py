@@ -143,6 +143,7 @@ def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
     from daskcast import pipeline
     from daskcast.api import Run
     from daskcast.cli.telling import ProgressLine
+    from daskcast.plan import hindsight
 
     ctx = click.get_current_context()
     # Thousands of entities may have something to say: the terminal is for the run itself.
@@ -153,8 +154,13 @@ def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
         with _terminated_as_interrupted(), line:
             summary = pipeline.run(data, config, replace(options, out=out), on_progress=line)
     except (StoppedError, KeyboardInterrupt) as error:
-        raise _EndError(f"{error or 'interrupted'}\n{_how_to_go_on(ctx, out)}", STOPPED) from error
+        raise _EndError(
+            f"{str(error) or 'interrupted'}\n{_how_to_go_on(ctx, out)}", STOPPED
+        ) from error
     click.echo(Run(summary.folder).summary)
+    advice = hindsight(options.cluster or "serial", summary.seconds)
+    if advice:
+        click.echo(f"{'advice':<10} {advice}")
     ctx.exit(_exit_code(summary.counts.failed, summary.counts.entities, options))
 
 

@@ -16,6 +16,7 @@ from daskcast.config import (
     EXECUTORS,
     GAPS,
     LOSSES,
+    MODELS,
     SEARCHES,
     SELECTIONS,
     TRACK_DETAILS,
@@ -80,7 +81,13 @@ def _flag(*names: str, about: str) -> Callable[[_F], _F]:
     return click.option(*names, help=about, is_flag=True, default=None)
 
 
-_HORIZON = _option("--horizon", "h", about="Steps to forecast.", type=int, metavar="N")
+def _horizon(when_missing: str) -> Callable[[_F], _F]:
+    about = f"Steps to forecast.  [{when_missing}]"
+    return _option("--horizon", "h", about=about, type=int, metavar="N")
+
+
+_REQUIRED = _horizon("required, here or in the file of --config")
+_OF_THE_DEMO = _horizon("default: 12 for airports, 28 for nycflights")
 
 _COLUMNS = [
     _option("--id-col", about="Column of the entity.", default="unique_id"),
@@ -93,7 +100,10 @@ _COLUMNS = [
 ]  # fmt: skip
 
 _SEARCH = [
-    _option("--level", about="Intervals, percent.", type=Words(float, "numbers"), default="80,95"),
+    _option(
+        "--level", about="Intervals in percent, with commas between them: 80,95.",
+        type=Words(float, "numbers"), default="80,95",
+    ),
     _option("--search", about="How to tune.", type=click.Choice(SEARCHES), default="skopt"),
     _option("--trials", about="Points that one entity's search evaluates.", type=int, default=24),
     _option(
@@ -103,8 +113,14 @@ _SEARCH = [
     _option("--cv-windows", about="Windows that score a point.", type=int, default=3),
     _option("--step-size", about="Steps between windows.", type=int, default="from the horizon"),
     _option("--loss", about="What a search minimises.", type=click.Choice(LOSSES), default="mase"),
-    _option("--select", about="Blend, or best.", type=click.Choice(SELECTIONS), default="blend"),
-    _option("--models", about="Families that take part.", type=Words(str, "names"), default="ets"),
+    _option(
+        "--select", about="Forecast with a weighted blend of what the search tried, or with its "
+        "single best.", type=click.Choice(SELECTIONS), default="blend",
+    ),
+    _option(
+        "--models", about="Families of models that take part, with commas between them: "
+        f"{', '.join(MODELS)}.", type=Words(str, "names"), default="ets",
+    ),
     _option("--seed", about="Same seed, same forecasts.", type=int, default=0),
 ]  # fmt: skip
 
@@ -146,12 +162,12 @@ _ENDS = [
 
 def run_options(command: _F) -> _F:
     """Give a command all options of a run."""
-    return _all([_HORIZON, *_COLUMNS, *_SEARCH, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING], command)
+    return _all([_REQUIRED, *_COLUMNS, *_SEARCH, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING], command)
 
 
 def demo_options(command: _F) -> _F:
     """Give a command the options of a run that make sense for data that is known."""
-    return _all([_HORIZON, *_SEARCH, *_EXECUTION, *_OUT, *_TRACKING], command)
+    return _all([_OF_THE_DEMO, *_SEARCH, *_EXECUTION, *_OUT, *_TRACKING], command)
 
 
 def _all(options: list[Callable[[Any], Any]], command: _F) -> _F:

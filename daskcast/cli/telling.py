@@ -21,13 +21,23 @@ _STAGES = {
     "check": "checking the options",
     "read": "reading",
     "cluster": "starting the workers",
+    "warm-up": "warming up",
     "folder": "making the run folder",
-    "tracker": "opening the tracking store",
     "work": "forecasting",
     "report": "writing the report",
     "tracking": "tracking what is left",
 }
 _OFTEN_S, _SELDOM_S = 0.1, 10.0
+
+#: Forms of a blend that are named one by one.
+_N_FORMS = 8
+
+_ORIGINS = {
+    "design": "first points",
+    "ask": "asked of the optimizer",
+    "portfolio": "of a portfolio",
+}
+_MIDNIGHT = " 00:00:00"
 
 
 def printable(text: object) -> str:
@@ -42,7 +52,7 @@ def printable(text: object) -> str:
 
 
 class ProgressLine:
-    """One line that is written over on a terminal; elsewhere a line now and then.
+    """One line that is written over on a terminal; elsewhere a line a stage, and now and then.
 
     Parameters
     ----------
@@ -76,7 +86,7 @@ class ProgressLine:
         """Tell, unless something was told just now."""
         now = time.monotonic()
         last = progress.stage == "work" and progress.counts.done == progress.counts.entities
-        entered = self._overwrites and progress.stage != self._stage
+        entered = progress.stage != self._stage
         if now - self._last_s < self._every_s and not last and not entered:
             return
         self._last_s, self._stage = now, progress.stage
@@ -130,23 +140,20 @@ def log_line(record: Mapping[str, Any]) -> str:
 
 def entity_text(view: EntityView) -> str:
     """Tell all that a run knows of one entity."""
-    scores = view.scores
     lines = [
         f"{printable(view.unique_id)}: {view.status}",
         *_failure(view),
         f"observations  {view.n_obs:,}",
         *([f"model         {printable(view.model)}"] if view.model else []),
-        *[f"  {weight:6.3f}  {printable(form)}" for form, weight in view.blend if weight >= 5e-4],  # noqa: PLR2004
-        f"scores        {scores.n_windows} windows: MASE {_score(scores.cv_mase)} "
-        f"(naive {_score(scores.naive_mase)}, skill {_score(scores.skill)}), "
-        f"RMSSE {_score(scores.cv_rmsse)}, sMAPE {_score(scores.cv_smape)}",
-        f"search        {len(view.trials)} trials, stopped by {view.stopped_by or 'nothing'}, "
-        f"loss {_score(scores.tune_loss)}, {view.seconds:.3f} s, attempt {view.attempt}, "
+        *_blend(view.blend),
+        *_scores(view),
+        *_search(view),
+        f"work          {view.seconds:.3f} s, attempt {view.attempt}, "
         f"batch {printable(view.batch)}",
-        *[f"check         {printable(k)}: {printable(found)}" for k, found in view.checks.items()],
+        *[f"check         {printable(told)}" for told in _checks(view)],
         *_forecasts(view.forecasts),
         *[f"log           {log_line(record)}" for record in view.logs],
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 
@@ -159,16 +166,79 @@ def _failure(view: EntityView) -> list[str]:
     return lines + [f"    {printable(line)}" for line in view.failure.traceback.splitlines()]
 
 
+def _blend(blend: Sequence[tuple[str, float]]) -> list[str]:
+    """Name the heaviest forms; nothing where one form has it all."""
+    if len(blend) < 2:  # noqa: PLR2004
+        return []
+    shown = blend[:_N_FORMS]
+    lines = [f"  {weight:6.3f}  {printable(form)}" for form, weight in shown]
+    rest = sum(weight for _, weight in blend[_N_FORMS:])
+    return lines + ([f"  {rest:6.3f}  and {len(blend) - _N_FORMS} more"] if rest else [])
+
+
+def _scores(view: EntityView) -> list[str]:
+    scores, windows = view.scores, str(view.checks.get("windows") or "")
+    if not scores.n_windows:
+        reason = windows.removeprefix("none: ").replace("none wanted", "no windows were wanted")
+        return [f"no scores:    {printable(reason)}"] if reason else []
+    errors = {"RMSSE": scores.cv_rmsse, "sMAPE": scores.cv_smape}
+    told = [f"{name} {_score(value)}" for name, value in errors.items() if not math.isnan(value)]
+    if not math.isnan(scores.cv_mase):
+        naive = f"naive {_score(scores.naive_mase)}, skill {_score(scores.skill)}"
+        told.insert(0, f"MASE {_score(scores.cv_mase)} ({naive})")
+    what = ", ".join(told) or "none is defined"
+    return [f"scores        {printable(windows or scores.n_windows)} windows: {what}"]
+
+
+def _search(view: EntityView) -> list[str]:
+    if not view.trials:
+        return []
+    origins = view.checks.get("trials") or {}
+    how = [f"{n} {_ORIGINS.get(origin, origin)}" for origin, n in sorted(origins.items())]
+    told = [f"{len(view.trials)} trials" + (f" ({printable(', '.join(how))})" if how else "")]
+    told += [f"stopped by {printable(view.stopped_by)}"] if view.stopped_by else []
+    loss = view.scores.tune_loss
+    told += [] if math.isnan(loss) else [f"lowest loss {_score(loss)}"]
+    return [f"search        {', '.join(told)}"]
+
+
+def _checks(view: EntityView) -> list[str]:
+    """Tell the checks in words; what is as it should be, and what stands elsewhere, is left out."""
+    found = {k: value for k, value in view.checks.items() if k not in ("windows", "trials")}
+    told = []
+    if (better := found.pop("beats_seasonal_naive", None)) is not None:
+        told.append(f"{'better' if better else 'not better'} than seasonal naive on the windows")
+    if missing := found.pop("missing", None):
+        steps = view.n_obs + missing
+        told.append(f"{missing:,} of {steps:,} steps are missing ({100 * missing / steps:.0f} %)")
+    told += [f"repaired: {repair}" for repair in found.pop("repairs", None) or ()]
+    if found.pop("reproducible", None) is False:
+        told.append("not reproducible: a time limit stopped the search")
+    if found.pop("scale_defined", None) is False:
+        told.append("the seasonal naive error is zero or unknown: no MASE on some windows")
+    return told + [f"{name}: {value}" for name, value in found.items() if not _is_empty(value)]
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value in ("", [], {})
+
+
 def _score(value: float) -> str:
-    return "none" if math.isnan(value) else f"{value:.3f}"
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
 def _forecasts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return ["forecast      none"]
     names = [name for name in rows[0] if name not in ("unique_id", "ds", "cutoff")]
-    lines = ["forecast      " + "  ".join(["time".ljust(19), *[name.rjust(14) for name in names]])]
-    for row in rows:
+    times = [str(row["ds"]) for row in rows]
+    if all(told.endswith(_MIDNIGHT) for told in times):
+        times = [told.removesuffix(_MIDNIGHT) for told in times]
+    width = max(len("time"), *map(len, times))
+    lines = [
+        "forecast      " + "  ".join(["time".ljust(width), *[name.rjust(14) for name in names]])
+    ]
+    for told, row in zip(times, rows, strict=True):
         numbers = [f"{row[name]:14,.2f}" for name in names]
-        lines.append("              " + "  ".join([str(row["ds"]).ljust(19), *numbers]))
+        lines.append("              " + "  ".join([told.ljust(width), *numbers]))
     return lines

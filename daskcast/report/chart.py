@@ -98,7 +98,7 @@ def draw(
         bands=bands,
         cutoff=float(x(np.array([cutoff]))[0]),
         x_ticks=tuple(_time_ticks(start, float(times[-1]), x, dated=dated)),
-        y_ticks=tuple((float(y(np.array([v]))[0]), _compact(v)) for v in _ticks(bottom, top)),
+        y_ticks=tuple(_value_ticks(bottom, top, y)),
     )
 
 
@@ -169,11 +169,22 @@ def _ticks(low: float, high: float, n: int = 4) -> Iterable[float]:
     return [i * step for i in range(first, math.floor(high / step) + 1)]
 
 
-def _compact(value: float) -> str:
+def _value_ticks(low: float, high: float, y: _Scale) -> Iterable[tuple[float, str]]:
+    """Give at least two ticks wherever two fit, with labels that differ."""
+    ticks = next((found for n in (4, 6, 9) if len(found := list(_ticks(low, high, n))) > 1), [])
+    labels = [_compact(v) for v in ticks]
+    for digits in range(4, 16):
+        if len(set(labels)) == len(labels):
+            break
+        labels = [_compact(v, digits) for v in ticks]
+    return [(float(y(np.array([v]))[0]), text) for v, text in zip(ticks, labels, strict=True)]
+
+
+def _compact(value: float, digits: int = 3) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
+            return f"{value / size:.{digits}g}{unit}"
+    return f"{value:.{digits}g}"
 
 
 def _time_ticks(

@@ -2,24 +2,30 @@
 
 Covers ``report.html``: cards, reasons, the best and the worst, a handful of plots, the options. The
 page needs no script and no network, and stays small however many entities there are. Does not
-cover drawing one plot (``chart``), nor computing any of the numbers: all are read from the run
-folder (``store``). The run folder
-keeps no history, so the plots of ``daskcast report RUN`` show forecasts with their intervals; a
-caller that still holds the data passes ``source`` and gets both.
+cover who is drawn (``choose``), drawing one plot (``chart``), the words of ``run.json``
+(``facts``), nor computing any of the numbers: all are read from the run folder (``store``). The
+run folder keeps no history: it is read from the data, where a caller still holds it or where it is
+still the same in the place it was read from; else the plots show forecasts with their intervals.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
 import pandas as pd
 
+from daskcast.config import ForecastConfig
+from daskcast.errors import DaskcastError
+from daskcast.panel import open_source
 from daskcast.records import Status
-from daskcast.report import chart
+from daskcast.report import chart, choose, facts
+from daskcast.store.query import blend_shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,12 +37,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: What bounds the page: rows of a table, plots, points of history in a plot.
-N_TROUBLES, N_RANKED, N_MODELS, N_PLOTS, N_HISTORY = 100, 10, 15, 12, 144
+logger = logging.getLogger(__name__)
+
+#: What bounds the page, beside the plots: rows of each table.
+N_TROUBLES, N_RANKED, N_MODELS = 100, 10, 15
+
+#: An entity that misses more than this share of its steps is named although it is ``ok``.
+MOST_MISSING = 0.2
 
 _COLUMNS = [
     "unique_id", "status", "model", "n_obs", "n_windows", "cv_mase", "cv_smape", "naive_mase",
-    "skill", "stopped_by", "error_type", "message", "seconds", "attempt", "batch",
+    "skill", "checks", "error_type", "message", "seconds", "attempt", "batch",
 ]  # fmt: skip
 
 
@@ -48,20 +59,51 @@ def write_report(folder: RunFolder, source: Source | None = None) -> None:
     folder : RunFolder
         Finished or not: entities that have no row yet are counted as such.
     source : Source, optional
-        The data of the run; where given, the plots show the end of the history too.
+        The data of the run, of which the plots show the end; None looks where it was read from.
     """
+    if source is None:
+        source = _source_again(folder.manifest)
     entities = folder.read("entities", columns=_COLUMNS).to_pandas()
     entities = entities.sort_values("attempt", kind="stable")
-    entities = entities.drop_duplicates("unique_id", keep="last")
-    shown = _to_plot(entities)
-    batches = sorted(set(entities.loc[entities["unique_id"].isin(shown), "batch"]))
-    forecasts = folder.read("forecasts", batches).to_pandas()
-    history = _history(source, shown) if source is not None else {}
-    html = render(folder.manifest, entities, _plots(shown, entities, forecasts, history))
+    entities = flagged(entities.drop_duplicates("unique_id", keep="last"))
+    found = choose.outlook(folder, sorted(set(entities["batch"])))
+    found = found.drop_duplicates("unique_id", keep="last")
+    history = (
+        choose.histories(source, choose.candidates(entities, found)) if source is not None else {}
+    )
+    shown = choose.choose(entities, found, history)
+    html = render(
+        folder.manifest,
+        entities,
+        _plots_of(folder, entities, shown, history),
+        name=folder.place.rstrip("/").rpartition("/")[2],
+        steps=choose.step_names(found),
+    )
     folder.files.write("report.html", html.encode())
 
 
-def render(manifest: Mapping[str, Any], entities: pd.DataFrame, plots: Sequence[chart.Plot]) -> str:
+def _source_again(manifest: Mapping[str, Any]) -> Source | None:
+    """Open the data of a run where it was; None where it is gone, or no longer the same."""
+    data = facts.part(manifest, "data")
+    path = data.get("path")
+    try:
+        if not isinstance(path, str) or not Path(path).exists():
+            return None
+        source = open_source(path, ForecastConfig.from_dict(facts.part(manifest, "config")))
+    except (OSError, DaskcastError) as error:
+        logger.info("no history in the report, %s cannot be read: %s", path, error)
+        return None
+    return source if source.fingerprint == data.get("fingerprint") else None
+
+
+def render(
+    manifest: Mapping[str, Any],
+    entities: pd.DataFrame,
+    plots: Sequence[chart.Plot],
+    *,
+    name: str = "",
+    steps: Sequence[str] = (),
+) -> str:
     """Fill the template; every value is escaped there.
 
     Parameters
@@ -71,6 +113,10 @@ def render(manifest: Mapping[str, Any], entities: pd.DataFrame, plots: Sequence[
     entities : DataFrame
         One row for each entity that has come to an end.
     plots : sequence of Plot
+    name : str
+        Of the run folder.
+    steps : sequence of str
+        Such as ``monthly``.
 
     Returns
     -------
@@ -85,10 +131,9 @@ def render(manifest: Mapping[str, Any], entities: pd.DataFrame, plots: Sequence[
         lstrip_blocks=True,
     )
     environment.filters.update(number=_number, short=_short)
-    ranked, troubles = _ranked(entities), _troubles(entities)
+    ranked, troubles = choose.ranked(entities), _troubles(entities)
     return environment.get_template("report.html").render(
-        h=_part(manifest, "config").get("h"),
-        version=_part(manifest, "versions").get("daskcast", ""),
+        subtitle=facts.subtitle(manifest, name=name, steps=steps),
         summary=_summary(manifest, entities),
         reasons=_reasons(entities),
         troubles=_rows(troubles.head(N_TROUBLES)),
@@ -98,8 +143,8 @@ def render(manifest: Mapping[str, Any], entities: pd.DataFrame, plots: Sequence[
         models=entities["model"].replace("", None).value_counts().head(N_MODELS).items(),
         skills=_histogram(entities["skill"]),
         plots=plots,
-        options=_flat(_part(manifest, "config")),
-        about=_flat({k: _part(manifest, k) for k in ("data", "versions", "seconds", "mlflow")}),
+        options=facts.options(manifest),
+        about=facts.facts(manifest),
         box=chart.BOX,
     )
 
@@ -109,7 +154,7 @@ def render(manifest: Mapping[str, Any], entities: pd.DataFrame, plots: Sequence[
 
 def _summary(manifest: Mapping[str, Any], entities: pd.DataFrame) -> dict[str, Any]:
     counts = {status.value: int((entities["status"] == status).sum()) for status in Status}
-    n_total = int(_part(manifest, "data").get("entities", len(entities)))
+    n_total = int(facts.part(manifest, "data").get("entities", len(entities)))
     skill = _finite(entities["skill"])
     return {
         **counts,
@@ -122,14 +167,9 @@ def _summary(manifest: Mapping[str, Any], entities: pd.DataFrame) -> dict[str, A
         "n_skilled": int((skill > 0).sum()),
         "n_skill": int(skill.size),
         "skill": float(np.median(skill)) if skill.size else math.nan,
-        "seconds": _part(manifest, "seconds").get("total"),
+        "seconds": facts.part(manifest, "seconds").get("total"),
         "entity_ms": 1000 * _mean(entities["seconds"]),
     }
-
-
-def _part(manifest: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    part = manifest.get(key)
-    return part if isinstance(part, dict) else {}
 
 
 def _finite(values: pd.Series[float]) -> NDArray[np.floating[Any]]:
@@ -142,16 +182,30 @@ def _mean(values: pd.Series[float]) -> float:
     return float(finite.mean()) if finite.size else math.nan
 
 
+def flagged(entities: pd.DataFrame) -> pd.DataFrame:
+    """Give entities that are ``ok`` but miss many of their steps a reason and a message."""
+    digits = entities["checks"].astype("str").str.extract(r'"missing": ?(\d+)', expand=False)
+    missing = pd.to_numeric(digits).to_numpy(dtype=np.float64, na_value=np.nan)
+    steps = entities["n_obs"].to_numpy(dtype=np.float64) + missing
+    with np.errstate(invalid="ignore"):
+        many = (missing > MOST_MISSING * steps) & (entities["status"] == Status.OK).to_numpy()
+    told = [
+        f"{lost:,.0f} of {total:,.0f} steps are missing ({100 * lost / total:.0f} %)"
+        for lost, total in zip(missing[many], steps[many], strict=True)
+    ]
+    entities = entities.astype({"error_type": object, "message": object})
+    entities.loc[many, "error_type"] = "ManyMissing"
+    entities.loc[many, "message"] = told
+    return entities
+
+
 def _troubles(entities: pd.DataFrame) -> pd.DataFrame:
-    trouble = entities[entities["status"] != Status.OK]
-    keys = (trouble["unique_id"], trouble["error_type"], trouble["status"] != Status.FAILED)
-    return trouble.iloc[np.lexsort(tuple(key.astype(str) for key in keys))]
-
-
-def _ranked(entities: pd.DataFrame) -> pd.DataFrame:
-    scored = entities[np.isfinite(entities["skill"].to_numpy(dtype=np.float64, na_value=np.nan))]
-    ranked: pd.DataFrame = scored.sort_values(["skill", "unique_id"], ascending=[False, True])
-    return ranked
+    """Give who needs attention: the failed first, then who fell back, then who was flagged."""
+    named = entities["error_type"].fillna("") != ""
+    trouble = entities[(entities["status"] != Status.OK) | named]
+    order = trouble["status"].map({Status.FAILED: 0, Status.FALLBACK: 1, Status.OK: 2})
+    keys = (trouble["unique_id"].astype(str), trouble["error_type"].astype(str), order)
+    return trouble.iloc[np.lexsort(keys)]
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -178,17 +232,6 @@ def _histogram(skill: pd.Series[float]) -> list[dict[str, Any]]:
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, default=str)
-            rows.append((f"{prefix}{key}", text))
-    return rows
-
-
 def _number(value: object, digits: int = 2) -> str:
     """Write a number for people: thousands apart, a dash for nothing."""
     if not isinstance(value, int | float) or not math.isfinite(value):
@@ -204,51 +247,59 @@ def _short(text: object, length: int = 80) -> str:
 # ---- plots --------------------------------------------------------------------------------------
 
 
-def _to_plot(entities: pd.DataFrame) -> list[str]:
-    """Choose who is drawn: the best, the middle and the worst by skill, then what has no score."""
-    ranked = _ranked(entities)["unique_id"].tolist()
-    third = N_PLOTS // 4
-    middle = max(len(ranked) // 2 - third // 2, 0)
-    unscored = entities[(entities["status"] != Status.FAILED)]["unique_id"]
-    rest = [i for i in unscored if i not in set(ranked)]
-    chosen = [
-        *ranked[:third], *ranked[middle : middle + third], *ranked[-third:], *rest[:third], *ranked,
-    ]  # fmt: skip
-    return list(dict.fromkeys(chosen))[:N_PLOTS]
+def _plots_of(
+    folder: RunFolder,
+    entities: pd.DataFrame,
+    shown: Mapping[str, str],
+    history: choose.History,
+) -> list[chart.Plot]:
+    """Read again what is needed of the few that are drawn."""
+    about = entities[entities["unique_id"].isin(list(shown))]
+    batches = sorted(set(about["batch"]))
+    forecasts = folder.read("forecasts", batches).to_pandas()
+    params = folder.read("entities", batches, columns=["unique_id", "attempt", "params"])
+    texts = params.to_pandas().sort_values("attempt", kind="stable")
+    texts = texts.drop_duplicates("unique_id", keep="last").drop(columns="attempt")
+    return plots_of(shown, about.merge(texts, on="unique_id"), forecasts, history)
 
 
-def _history(source: Source, shown: Sequence[str]) -> dict[str, tuple[NDArray[Any], Floats]]:
-    wanted = set(shown)
-    positions = np.array([i for i, name in enumerate(source.ids) if name in wanted], dtype=np.int64)
-    if not positions.size:
-        return {}
-    rows = source.select(positions).load()
-    values = rows.values  # noqa: PD011  # an array of our own
-    return {
-        name: (rows.times[low:high][-N_HISTORY:], values[low:high][-N_HISTORY:])
-        for name, low, high in zip(rows.ids, rows.offsets[:-1], rows.offsets[1:], strict=True)
-    }
-
-
-def _plots(
-    shown: Sequence[str],
+def plots_of(
+    shown: Mapping[str, str],
     entities: pd.DataFrame,
     forecasts: pd.DataFrame,
-    history: Mapping[str, tuple[NDArray[Any], Floats]],
+    history: choose.History,
 ) -> list[chart.Plot]:
+    """Draw some entities.
+
+    Parameters
+    ----------
+    shown : mapping
+        Why each of them is drawn, in the order of the page.
+    entities, forecasts : DataFrame
+        Rows of these entities, and maybe of others; ``entities`` with ``params``.
+    history : mapping
+
+    Returns
+    -------
+    list of Plot
+    """
     if forecasts.empty:
         return []
-    about = {row["unique_id"]: row for row in _rows(entities[entities["unique_id"].isin(shown)])}
-    tables = dict(tuple(forecasts[forecasts["unique_id"].isin(shown)].groupby("unique_id")))
+    wanted = list(shown)
+    about = {row["unique_id"]: row for row in _rows(entities[entities["unique_id"].isin(wanted)])}
+    tables = dict(tuple(forecasts[forecasts["unique_id"].isin(wanted)].groupby("unique_id")))
     return [
-        chart.draw(tables[name].sort_values("ds"), history.get(name), note=_note(about[name]))
-        for name in shown
+        chart.draw(tables[name].sort_values("ds"), history.get(name), note=_note(about[name], why))
+        for name, why in shown.items()
         if name in tables
     ]
 
 
-def _note(row: Mapping[str, Any]) -> str:
+def _note(row: Mapping[str, Any], why: str) -> str:
+    """Say why an entity is drawn, how it ended, and how much of the forecast its form made."""
+    shares = dict(blend_shares(json.loads(row["params"]).get("forms") or ()))
+    share = shares.get(row["model"])
+    model = _short(row["model"]) + (f" {100 * share:.0f} %" if share is not None else "")
     scored = _number(row["skill"])
-    return f"{row['status']}, {_short(row['model'])}" + (
-        f", skill {scored}" if scored != "-" else ""
-    )
+    told = [why, row["status"], model, f"skill {scored}" if scored != "-" else ""]
+    return "; ".join(filter(None, told))

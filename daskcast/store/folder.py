@@ -379,7 +379,7 @@ class RunFolder:
     def read_logs(
         self, entity: str | None = None, level: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Read what all processes logged, file by file.
+        """Read what all processes logged, in the order of time.
 
         Parameters
         ----------

@@ -100,7 +100,7 @@ def entity_view(folder: RunFolder, unique_id: str) -> EntityView:
         unique_id=unique_id,
         status=Status(row["status"]),
         model=row["model"] or "",
-        blend=_blend(params.get("forms") or trials),
+        blend=blend_shares(params.get("forms") or trials),
         params=params,
         n_obs=row["n_obs"],
         scores=Scores(row["n_windows"], *[_number(row[name]) for name in SCORES]),
@@ -138,8 +138,15 @@ def _failure(row: Mapping[str, Any]) -> Failure | None:
     return Failure(row["error_type"], row["message"] or "", row["traceback"] or "")
 
 
-def _blend(parts: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, float], ...]:
-    """Add up the weights by form, of the parts of a blend or of trials; a form may stand twice."""
+def blend_shares(parts: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, float], ...]:
+    """Add up the weights by form, of the parts of a blend or of trials; a form may stand twice.
+
+    Examples
+    --------
+    >>> blend_shares([{"form": "A", "weight": 0.25}, {"form": "B", "weight": 0.5},
+    ...               {"form": "A", "weight": 0.25}])
+    (('A', 0.5), ('B', 0.5))
+    """
     weights: dict[str, float] = {}
     for part in parts:
         if part["weight"]:
@@ -200,7 +207,16 @@ def read_logs(
 ) -> Iterator[dict[str, Any]]:
     """Read log records by entity and level; see :meth:`RunFolder.read_logs`."""
     lowest = level_number(level) if level is not None else 0
-    return _matching(files, entity, lowest)
+    return _in_order(files, entity, lowest)
+
+
+def _in_order(files: Files, entity: str | None, lowest: int) -> Iterator[dict[str, Any]]:
+    """Give matching records by time: processes wrote side by side, each into files of its own.
+
+    Times are ISO-8601 in UTC and of one width, so that they sort as text; those of one instant
+    stay as they were written.
+    """
+    yield from sorted(_matching(files, entity, lowest), key=lambda record: str(record.get("time")))
 
 
 def _matching(files: Files, entity: str | None, lowest: int) -> Iterator[dict[str, Any]]:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
         run_key,
     )
     from daskcast.tracking.children import child_runs
+    from daskcast.tracking.cost import TrackingCost, n_requests, tracking_cost
     from daskcast.tracking.memory import MemoryRun, MemoryTracker
     from daskcast.tracking.mlflow_client import MlflowTracker
     from daskcast.tracking.opening import open_tracker
     from daskcast.tracking.parent import Aggregates, parent_run
-    from daskcast.tracking.writer import TrackingSummary, TrackingWriter, n_requests
+    from daskcast.tracking.writer import TrackingSummary, TrackingWriter
 
 _HOMES = {
     "Aggregates": "parent",
@@ -40,14 +41,16 @@ _HOMES = {
     "ParentRun": "base",
     "RunStatus": "base",
     "Tracker": "base",
+    "TrackingCost": "cost",
     "TrackingInfo": "base",
     "TrackingSummary": "writer",
     "TrackingWriter": "writer",
     "child_runs": "children",
-    "n_requests": "writer",
+    "n_requests": "cost",
     "open_tracker": "opening",
     "parent_run": "parent",
     "run_key": "base",
+    "tracking_cost": "cost",
 }
 
 __all__ = [
@@ -62,6 +65,7 @@ __all__ = [
     "ParentRun",
     "RunStatus",
     "Tracker",
+    "TrackingCost",
     "TrackingInfo",
     "TrackingSummary",
     "TrackingWriter",
@@ -70,6 +74,7 @@ __all__ = [
     "open_tracker",
     "parent_run",
     "run_key",
+    "tracking_cost",
 ]
 
 

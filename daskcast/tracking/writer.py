@@ -10,6 +10,7 @@ the run folder.
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import queue
 import tempfile
@@ -25,6 +26,7 @@ from fsspec.implementations.local import LocalFileSystem
 from daskcast.errors import TrackingError
 from daskcast.tracking.base import Artifact, RunStatus, TrackingInfo
 from daskcast.tracking.children import ENTITY_COLUMNS, TRIAL_COLUMNS, child_runs
+from daskcast.tracking.cost import n_requests
 from daskcast.tracking.limits import shorten
 from daskcast.tracking.parent import Aggregates
 from daskcast.tracking.uris import redact
@@ -124,7 +126,8 @@ class TrackingWriter:
     Notes
     -----
     Use: :meth:`start` once, :meth:`batch_done` for each batch that is durable in the folder,
-    :meth:`close` once. After trouble, or a failed start, all of them do nothing.
+    :meth:`close` once. None of them but the last waits for the store. After trouble, or a failed
+    start, all of them do nothing.
     """
 
     def __init__(
@@ -140,10 +143,12 @@ class TrackingWriter:
         self._detail = detail
         self._patience_s = patience_s
         self._queue: queue.SimpleQueue[str | _End] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="daskcast-tracking", daemon=True)
+        self._thread: threading.Thread | None = None
+        self._opened = threading.Event()
         self._aggregates = Aggregates()
         self._parent_id = ""
         self._stopped = ""
+        self._given_up = False
         self._refused: list[tuple[str, str]] = []
         self._n_expected = self._n_sent = 0
         self._cpu_s = 0.0
@@ -155,19 +160,16 @@ class TrackingWriter:
         """Where the run is tracked; for ``run.json``."""
         return self._tracker.info
 
-    def start(self, parent: ParentRun, *, n_entities: int = 0, n_trials: int = 0) -> str | None:
-        """Open the parent run and begin to send.
+    def start(self, parent: ParentRun, *, n_entities: int = 0, n_trials: int = 0) -> None:
+        """Begin to open the parent run, and then to send. Returns at once.
+
+        A new store takes seconds to open: they pass while batches are worked on.
 
         Parameters
         ----------
         parent : ParentRun
         n_entities, n_trials : int
             Entities of the run, and trials of each: to warn of very many requests.
-
-        Returns
-        -------
-        str or None
-            Id of the parent run; None where tracking is off because the store cannot be used.
         """
         if self._detail == "trial":
             requests = n_requests(n_entities, n_trials, detail="trial")
@@ -177,14 +179,30 @@ class TrackingWriter:
                 f"{requests:,}",
                 f"{n_requests(n_entities, n_trials):,}",
             )
-        spent = time.thread_time()
-        found = self._guarded(self._tracker.start, parent)
-        self._cpu_s += time.thread_time() - spent
-        if not found:
-            return None
-        self._parent_id = found
+        # A thread starts without context variables: with those of here, what it logs is in the
+        # log of the run.
+        here = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=here.run, args=(self._work, parent), name="daskcast-tracking", daemon=True
+        )
         self._thread.start()
-        return found
+
+    def wait_until_open(self, on_progress: Callable[[int, int], None] | None = None) -> bool:
+        """Wait until the parent run is open, or cannot be.
+
+        Parameters
+        ----------
+        on_progress : callable, optional
+            As of :meth:`close`.
+
+        Returns
+        -------
+        bool
+            False where tracking is off because the store cannot be used.
+        """
+        while self._thread is not None and not self._opened.wait(_TICK_S) and not self._given_up:
+            self._tick(on_progress)
+        return bool(self._parent_id)
 
     def batch_done(self, batch: str, n_entities: int = 0) -> None:
         """Take note that a batch is durable in the run folder. Returns at once.
@@ -196,7 +214,7 @@ class TrackingWriter:
             In the batch, for the progress of :meth:`close`.
         """
         self._n_expected += n_entities
-        if self._parent_id and not self._stopped:
+        if self._thread is not None and not self._stopped:
             self._queue.put(batch)
 
     def close(
@@ -219,10 +237,10 @@ class TrackingWriter:
         -------
         TrackingSummary
         """
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive() and not self._given_up:
             self._queue.put(_End(status, metrics or {}))
             self._beat = time.monotonic()
-            self._wait(on_progress)
+            self._wait(self._thread, on_progress)
         self._tell_refusals()
         return TrackingSummary(
             info=self._tracker.info,
@@ -233,19 +251,28 @@ class TrackingWriter:
             cpu_s=self._cpu_s,
         )
 
-    def _wait(self, on_progress: Callable[[int, int], None] | None) -> None:
-        while self._thread.is_alive():
-            self._thread.join(_TICK_S)
-            if on_progress is not None:
-                on_progress(self._n_sent, max(self._n_expected, self._n_sent))
-            if time.monotonic() - self._beat > self._patience_s:
-                self._stop(f"the store took nothing for {self._patience_s:.0f} seconds")
-                return
+    def _wait(
+        self, thread: threading.Thread, on_progress: Callable[[int, int], None] | None
+    ) -> None:
+        while thread.is_alive() and not self._given_up:
+            thread.join(_TICK_S)
+            self._tick(on_progress)
 
-    def _work(self) -> None:
-        """Send batch after batch: all that the thread does."""
+    def _tick(self, on_progress: Callable[[int, int], None] | None) -> None:
+        """Tell how far it is, and wait no more for a thread that hangs in the store."""
+        if on_progress is not None:
+            on_progress(self._n_sent, max(self._n_expected, self._n_sent))
+        if time.monotonic() - self._beat > self._patience_s:
+            self._given_up = True
+            self._stop(f"the store took nothing for {self._patience_s:.0f} seconds")
+
+    def _work(self, parent: ParentRun) -> None:
+        """Open the parent run, then send batch after batch: all that the thread does."""
+        self._parent_id = self._guarded(self._tracker.start, parent) or ""
+        self._beat = time.monotonic()
+        self._opened.set()
         item: str | _End = ""
-        while not isinstance(item, _End):
+        while self._parent_id and not isinstance(item, _End):
             item = self._queue.get()
             self._beat = time.monotonic()
             if not self._stopped:
@@ -332,24 +359,6 @@ class TrackingWriter:
             return 0
         unsent = self._n_expected - self._n_sent if self._stopped else 0
         return max(len(self._refused), unsent)
-
-
-def n_requests(n_entities: int, n_trials: int = 0, *, detail: str = "entity") -> int:
-    """Tell how many requests a run costs: three for each child run, four for the parent.
-
-    Parameters
-    ----------
-    n_entities, n_trials : int
-        Entities, and trials of each.
-    detail : {"summary", "entity", "trial"}
-
-    Examples
-    --------
-    >>> n_requests(3000, 24), n_requests(3000, 24, detail="trial")
-    (9004, 225004)
-    """
-    runs = {"summary": 0, "entity": n_entities, "trial": n_entities * (1 + n_trials)}[detail]
-    return 3 * runs + 4
 
 
 def artifacts(url: str) -> Iterator[Artifact]:

@@ -122,6 +122,24 @@ def test_logs_by_entity_and_level(folder: RunFolder) -> None:
     assert list(folder.read_logs(odd, "CRITICAL")) == []
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=4))
+def test_logs_are_in_the_order_of_time(files: list[list[int]]) -> None:
+    """What processes wrote side by side is one account; records of one instant keep their order."""
+    folder = RunFolder("memory://times/run", (80,))
+    for name in folder.files.names("logs"):
+        folder.files.remove(f"logs/{name}")
+    written = []
+    for number, seconds in enumerate(files):
+        records = [record("E", message=f"{number} {k}") for k in range(len(seconds))]
+        for one, second in zip(records, seconds, strict=True):
+            one["time"] = f"2026-01-01T00:00:0{second}.000000+00:00"
+        folder.write_logs(f"p{number}", records)
+        written += records
+    assert list(folder.read_logs()) == sorted(written, key=lambda one: one["time"])
+    assert list(folder.read_logs("E")) == list(folder.read_logs())
+
+
 def test_unknown_level(folder: RunFolder) -> None:
     """A level that does not exist is refused at once, before the first record."""
     with pytest.raises(ConfigError, match="level must be one of DEBUG, INFO"):

@@ -9,6 +9,7 @@ import time
 import fsspec
 import pytest
 
+from daskcast import logs
 from daskcast.errors import TrackingError
 from daskcast.store import RunFolder
 from daskcast.testing.trackers import parent_of
@@ -210,6 +211,62 @@ def test_a_store_that_hangs_does_not_keep_the_run(run_folder, results_of, warned
     assert "took nothing" in warned()[0]
 
 
+def test_batches_do_not_wait_for_the_store_to_open(run_folder, results_of):
+    """A store that opens slowly is sent all batches that were finished meanwhile."""
+    release = threading.Event()
+
+    class Slow(MemoryTracker):
+        def start(self, parent):
+            assert release.wait(60)
+            return super().start(parent)
+
+    tracker = Slow()
+    writer = TrackingWriter(tracker, run_folder)
+    writer.start(parent_of())
+    for name in write(run_folder, results_of, 2):
+        writer.batch_done(name, 3)
+    assert not tracker.runs
+    assert not writer.info.run_id
+    release.set()
+    assert writer.wait_until_open()
+    assert writer.info.run_id
+    assert writer.close().n_sent == 6
+
+
+def test_a_store_that_never_opens_does_not_keep_the_run(run_folder, results_of, warned):
+    """Waiting for the parent run has an end, with one warning."""
+    release = threading.Event()
+
+    class Hanging(MemoryTracker):
+        def start(self, parent):
+            release.wait(60)
+            return super().start(parent)
+
+    writer = TrackingWriter(Hanging(), run_folder, patience_s=0.5)
+    writer.start(parent_of())
+    for name in write(run_folder, results_of, 1):
+        writer.batch_done(name, 3)
+    assert not writer.wait_until_open()
+    summary = writer.close()
+    release.set()
+    assert (summary.n_sent, summary.n_failed) == (0, 3)
+    (message,) = warned()
+    assert "took nothing" in message
+
+
+def test_what_the_thread_logs_belongs_to_the_run(run_folder, results_of):
+    """The warning of the writer's own thread is captured where the writer was started."""
+    with logs.capture() as records, logs.bound(run="mine"):
+        tracked(
+            Troubled("log_children", ValueError("boom")),
+            run_folder,
+            write(run_folder, results_of, 1),
+        )
+    (record,) = [record for record in records if record["level"] == "WARNING"]
+    assert record["run"] == "mine"
+    assert "boom" in record["message"]
+
+
 def test_closing_shows_progress(run_folder, results_of):
     """Progress ascends to all entities."""
     seen = []
@@ -233,14 +290,15 @@ def test_a_resumed_run_sends_nothing_twice(run_folder, results_of, sqlite_store)
     """All batches told again, after trouble: each entity is there once."""
     names = write(run_folder, results_of, 3)
     first = TrackingWriter(sqlite_store.open(), run_folder)
-    parent = first.start(parent_of())
+    first.start(parent_of())
     first.batch_done(names[0], 3)
-    first.close(RunStatus.KILLED)
+    parent = first.close(RunStatus.KILLED).info.run_id
     second = TrackingWriter(sqlite_store.open(), run_folder)
-    assert second.start(parent_of(run_id=parent)) == parent
+    second.start(parent_of(run_id=parent))
     for name in names:
         second.batch_done(name, 3)
     summary = second.close()
+    assert summary.info.run_id == parent
     assert summary.n_sent == 9
     children = sqlite_store.children(parent)
     assert len(children) == 9
@@ -286,7 +344,8 @@ def test_an_unreachable_server_turns_tracking_off(run_folder, results_of, warned
     """The run goes on without tracking, after one warning without credentials."""
     tracker = MlflowTracker("http://ann:s3cret@127.0.0.1:9")
     writer = TrackingWriter(tracker, run_folder)
-    assert writer.start(parent_of()) is None
+    writer.start(parent_of())
+    assert not writer.wait_until_open()
     for name in write(run_folder, results_of, 2):
         writer.batch_done(name, 3)
     summary = writer.close()

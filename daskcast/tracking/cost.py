@@ -1,0 +1,93 @@
+"""What tracking a run costs: runs, requests and time, known before it begins.
+
+Covers counting and an estimate for each kind of store. Does not cover sending (``writer``), nor
+what the work costs (``plan``). Imports no MLflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from daskcast.tracking.uris import is_database, redact, resolve_uri
+
+if TYPE_CHECKING:
+    from daskcast.config import RunOptions
+
+OPEN_S = {"sqlite": 4.0, "database": 3.0, "server": 2.0}
+"""Until the store is open, imports included; measured with a new SQLite store, and a server."""
+
+RUN_S = {"sqlite": 0.024, "database": 0.040, "server": 0.053}
+"""One child run of three requests, measured with SQLite and a server on the same machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingCost:
+    """What tracking a run costs.
+
+    Parameters
+    ----------
+    store : str
+        Address of the store that was assumed, without credentials; empty without tracking.
+    kind : {"sqlite", "database", "server", ""}
+    n_runs, n_requests : int
+    seconds : float
+        From the start of the run to the end of tracking, were there no other work.
+    """
+
+    store: str = ""
+    kind: str = ""
+    n_runs: int = 0
+    n_requests: int = 0
+    seconds: float = 0.0
+
+
+def tracking_cost(options: RunOptions, n_entities: int, n_trials: int) -> TrackingCost:
+    """Estimate what tracking costs a run with these options.
+
+    Parameters
+    ----------
+    options : RunOptions
+    n_entities, n_trials : int
+        Entities, and trials of each.
+
+    Raises
+    ------
+    ConfigError
+        Where no tracking store can have the address.
+    """
+    if not options.tracking:
+        return TrackingCost()
+    uri = resolve_uri(options.tracking_uri)
+    database = "sqlite" if uri.startswith("sqlite") else "database"
+    kind = database if is_database(uri) else "server"
+    detail = options.track_detail
+    n_children = _n_children(n_entities, n_trials, detail)
+    return TrackingCost(
+        store=redact(uri),
+        kind=kind,
+        n_runs=1 + n_children,
+        n_requests=n_requests(n_entities, n_trials, detail=detail),
+        seconds=OPEN_S[kind] + n_children * RUN_S[kind],
+    )
+
+
+def _n_children(n_entities: int, n_trials: int, detail: str) -> int:
+    return {"summary": 0, "entity": n_entities, "trial": n_entities * (1 + n_trials)}[detail]
+
+
+def n_requests(n_entities: int, n_trials: int = 0, *, detail: str = "entity") -> int:
+    """Tell how many requests a run costs: three for each child run, four for the parent.
+
+    Parameters
+    ----------
+    n_entities, n_trials : int
+        Entities, and trials of each.
+    detail : {"summary", "entity", "trial"}
+
+    Examples
+    --------
+    >>> n_requests(3000, 24), n_requests(3000, 24, detail="trial")
+    (9004, 225004)
+    """
+    return 3 * _n_children(n_entities, n_trials, detail) + 4
