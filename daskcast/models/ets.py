@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from daskcast.errors import EntityError
-from daskcast.models import kernels
+from daskcast.models import ahead, boxcox, kernels
 from daskcast.models.base import Fitted, Rolled, Space
 
 if TYPE_CHECKING:
@@ -117,9 +117,7 @@ class ETS:
         u = np.full(4, _START)
         smoothing = np.empty(4)
         x = np.empty(kernels.HEAD + m)
-        kernels.roll(
-            z, form, m, view.cutoffs, u, _TOLERANCE, _MOST, smoothing, x, forecasts, loglik
-        )
+        ahead.roll(z, form, m, view.cutoffs, u, _TOLERANCE, _MOST, smoothing, x, forecasts, loglik)
         # a likelihood lost later weighs nothing from there on; windows before it must not know
         if not loglik[0] < _INFINITE:
             raise EntityError(f"{self.label(point)} has no finite likelihood")
@@ -142,8 +140,8 @@ class ETS:
             raise EntityError(f"{self.label(point)} has no finite likelihood")
         mean = np.empty(view.h)
         spread = np.empty(view.h)
-        kernels.forecast(x, len(z), form[3], m, smoothing[3], mean)
-        kernels.variance(x, len(z), form, m, smoothing, mean, spread)
+        ahead.forecast(x, len(z), form[3], m, smoothing[3], mean)
+        ahead.variance(x, len(z), form, m, smoothing, mean, spread)
         sd = np.sqrt(spread)
         if power != 1:
             low, high = mean - sd, mean + sd
@@ -225,7 +223,7 @@ def _transform(view: View, power: float) -> tuple[Floats, float]:
         return view.y, 0.0
     shift, _ = _logs(view)
     z = np.empty_like(view.y)
-    kernels.boxcox(view.y + shift, power, z)
+    boxcox.transform(view.y + shift, power, z)
     return z, shift
 
 
@@ -247,7 +245,7 @@ def _logs(view: View) -> tuple[float, Floats]:
 
 def _back(part: Floats, power: float, shift: float) -> None:
     flat = part.reshape(-1)
-    kernels.inverse_boxcox(flat, power, flat)
+    boxcox.inverse(flat, power, flat)
     part -= shift
 
 

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
-from daskcast.models import kernels
+from daskcast.models import ahead, boxcox, kernels
 
 FORMS = [(e, t, s) for e in "AM" for t in ("N", "A", "Ad") for s in "NAM"]
 WORDS = {"A": "add", "M": "mul", "N": None}
@@ -163,7 +163,7 @@ def test_likelihood_and_forecasts_equal_statsmodels(form):
         season = "NAM".index(form[2])
         kernels.advance(y, 0, len(y), 1, season, m, np.array(smoothing), x)
         mean = np.empty(14)
-        kernels.forecast(x, len(y), season, m, smoothing[3], mean)
+        ahead.forecast(x, len(y), season, m, smoothing[3], mean)
         np.testing.assert_allclose(mean, forecasts, rtol=1e-8)
         ours = -0.5 * kernels.minus_two_loglik(x, int(form[0] == "M"))
         if positive or form[0] == "A":
@@ -188,7 +188,7 @@ def test_squares_and_forecasts_equal_holt_winters(trend, season):
         kind = "NAM".index(season)
         kernels.advance(y, 0, len(y), 1, kind, m, np.array(smoothing), x)
         mean = np.empty(14)
-        kernels.forecast(x, len(y), kind, m, smoothing[3], mean)
+        ahead.forecast(x, len(y), kind, m, smoothing[3], mean)
         np.testing.assert_allclose(x[kernels.SSE], theirs.sse, rtol=1e-8)
         np.testing.assert_allclose(mean, holt_winters_forecasts(theirs, m, form, 14), rtol=1e-8)
 
@@ -207,7 +207,7 @@ def test_missing_observations_move_the_states_on(form):
     for t in np.flatnonzero(gaps):
         x = states(level, slope, seasons)
         kernels.advance(as_expected, 0, t, 1, season, m, np.array(smoothing), x)
-        kernels.forecast(x, t, season, m, smoothing[3], one_step)
+        ahead.forecast(x, t, season, m, smoothing[3], one_step)
         as_expected[t] = one_step[0]
     full, holed = (states(level, slope, seasons) for _ in range(2))
     kernels.advance(as_expected, 0, len(y), 1, season, m, np.array(smoothing), full)
@@ -235,8 +235,8 @@ def test_variance_equals_that_of_simulated_paths(form):
     x[kernels.COUNT] = 50.0
     x[kernels.RSSE if error == "M" else kernels.SSE] = 50.0 * sigma**2
     mean, variance = np.empty(h), np.empty(h)
-    kernels.forecast(x, 0, "NAM".index(season), m, phi, mean)
-    kernels.variance(x, 0, code(*form), m, smoothing, mean, variance)
+    ahead.forecast(x, 0, "NAM".index(season), m, phi, mean)
+    ahead.variance(x, 0, code(*form), m, smoothing, mean, variance)
     paths = simulate(form, smoothing, x, m, rng.normal(0, sigma, (n_paths, h)))
     np.testing.assert_allclose(paths.mean(axis=0), mean, rtol=0.01)
     np.testing.assert_allclose(paths.var(axis=0), variance, rtol=0.04)
@@ -293,8 +293,8 @@ def test_boxcox_is_scipys_and_inverts(power, rng):
     y = rng.gamma(2.0, 50.0, 40)
     y[3] = np.nan
     z = np.empty(40)
-    kernels.boxcox(y, power, z)
+    boxcox.transform(y, power, z)
     np.testing.assert_allclose(z, special.boxcox(y, power), rtol=1e-10)
     back = np.empty(40)
-    kernels.inverse_boxcox(z, power, back)
+    boxcox.inverse(z, power, back)
     np.testing.assert_allclose(back, y, rtol=1e-10)
