@@ -108,10 +108,15 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Give the commit of the working copy, marked where files differ from it."""
-    call = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Give the commit of the working copy, marked where files other than results differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    head = [*git, "describe", "--always"]
+    changed = [*git, "status", "--porcelain", "--", ".", ":!bench/results"]
+    name, dirt = (
+        subprocess.run(call, capture_output=True, text=True, check=False).stdout.strip()
+        for call in (head, changed)
+    )
+    return (name or "unknown") + ("-dirty" if dirt else "")
 
 
 def write_result(name: str, result: dict[str, Any], **more: Any) -> Path:
