@@ -6,6 +6,7 @@ tuned model must beat, and what an entity falls back to.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _SPACE = Space(points=({"form": "baseline"},), codes=np.zeros((1, 1)), n_portfolio=1)
 
 
-class _Baseline:
+class _Baseline(ABC):
     """What the baselines share: one point, no search, no likelihood."""
 
     name: str
@@ -47,9 +48,9 @@ class _Baseline:
         mean, sd = self.forecast(view.y, view)
         return Fitted(mean, sd, float("nan"), {})
 
+    @abstractmethod
     def forecast(self, past: Floats, view: View) -> tuple[Floats, Floats]:
         """Give mean and standard deviation, each of shape [H]."""
-        raise NotImplementedError
 
 
 class Naive(_Baseline):
