@@ -351,7 +351,7 @@ class Broken(Naive):
             raise self.error
         return super().roll(view, point)
 
-    def finish(self, view, point):  # noqa: ARG002
+    def finish(self, view, point, params=None):  # noqa: ARG002
         """Fail, if it is here."""
         raise self.error
 

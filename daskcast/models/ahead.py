@@ -50,37 +50,6 @@ def forecast(x: Floats, n: int, season: int, m: int, phi: float, mean: Floats) -
 
 
 @kernel
-def roll(
-    y: Floats,
-    form: Ints,
-    m: int,
-    cutoffs: Ints,
-    u: Floats,
-    tolerance: float,
-    most: int,
-    smoothing: Floats,
-    x: Floats,
-    forecasts: Floats,
-    loglik: Floats,
-) -> int:
-    """Fit before the first cutoff, then walk on: what each window would have been told.
-
-    Writes the forecasts [W, H] made at each cutoff with the parameters of the first, and -2
-    log-likelihood at each cutoff and at the end [W + 1]. Gives the number of evaluations.
-    """
-    used = fit(y, cutoffs[0], form, m, u, tolerance, most, smoothing, x)
-    at = cutoffs[0]
-    for w in range(len(cutoffs)):
-        advance(y, at, cutoffs[w] - at, 1, form[3], m, smoothing, x)
-        at = cutoffs[w]
-        loglik[w] = minus_two_loglik(x, form[0])
-        forecast(x, at, form[3], m, smoothing[3], forecasts[w])
-    advance(y, at, len(y) - at, 1, form[3], m, smoothing, x)
-    loglik[len(cutoffs)] = minus_two_loglik(x, form[0])
-    return used
-
-
-@kernel
 def variance(
     x: Floats, n: int, form: Ints, m: int, smoothing: Floats, mean: Floats, out: Floats
 ) -> None:
@@ -125,3 +94,37 @@ def variance(
         growth += power
         if k + 1 < h:
             c[k + 1] = alpha + beta * growth
+
+
+@kernel
+def roll(
+    y: Floats,
+    form: Ints,
+    m: int,
+    cutoffs: Ints,
+    u: Floats,
+    tolerance: float,
+    most: int,
+    smoothing: Floats,
+    x: Floats,
+    forecasts: Floats,
+    spread: Floats,
+    loglik: Floats,
+) -> int:
+    """Fit before the first cutoff, then walk on: what each window would have been told.
+
+    Writes the forecasts [W, H] made at each cutoff with the parameters of the first, their
+    variance [W, H], and -2 log-likelihood at each cutoff and at the end [W + 1]. Gives the number
+    of evaluations.
+    """
+    used = fit(y, cutoffs[0], form, m, u, tolerance, most, smoothing, x)
+    at = cutoffs[0]
+    for w in range(len(cutoffs)):
+        advance(y, at, cutoffs[w] - at, 1, form[3], m, smoothing, x)
+        at = cutoffs[w]
+        loglik[w] = minus_two_loglik(x, form[0])
+        forecast(x, at, form[3], m, smoothing[3], forecasts[w])
+        variance(x, at, form, m, smoothing, forecasts[w], spread[w])
+    advance(y, at, len(y) - at, 1, form[3], m, smoothing, x)
+    loglik[len(cutoffs)] = minus_two_loglik(x, form[0])
+    return used

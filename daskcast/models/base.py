@@ -111,12 +111,15 @@ class Rolled:
     Parameters
     ----------
     forecasts : ndarray of float64, shape [W, H]
+    sd : ndarray of float64, shape [W, H]
+        Standard deviation around them, as known at each cutoff; NaN where a family cannot say.
     aicc : ndarray of float64, shape [W + 1]
         At each cutoff and at the end, on the scale of the data; NaN where a family has no
         likelihood.
     """
 
     forecasts: Floats
+    sd: Floats
     aicc: Floats
 
 
@@ -131,13 +134,17 @@ class Fitted:
     aicc : float
         NaN where the family has no likelihood.
     params : mapping
-        Fitted parameters, plain scalars.
+        Fitted parameters, plain scalars; with them :meth:`Family.finish` needs no estimation.
+    residuals : ndarray of float64, shape [T], optional
+        One-step errors within the past, of about constant variance; NaN where an observation is
+        missing. None where a family has none.
     """
 
     mean: Floats
     sd: Floats
     aicc: float
     params: Mapping[str, float]
+    residuals: Floats | None = None
 
 
 @runtime_checkable
@@ -167,6 +174,11 @@ class Family(Protocol):
         """Judge a point on the windows; raise ``EntityError`` where it cannot be fitted."""
         ...
 
-    def finish(self, view: View, point: Point) -> Fitted:
-        """Fit a point to all of the past and forecast; raise ``EntityError`` as above."""
+    def finish(self, view: View, point: Point, params: Mapping[str, float] | None = None) -> Fitted:
+        """Fit a point to all of the past and forecast; raise ``EntityError`` as above.
+
+        With ``params``, those of an earlier fit, nothing is estimated: they are taken as they are,
+        on a past that may have grown. With those of the same past the forecast is the same, to the
+        bit.
+        """
         ...

@@ -16,6 +16,8 @@ from daskcast.models import ahead, boxcox, kernels
 from daskcast.models.base import Fitted, Rolled, Space
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from daskcast.models.base import Point, View
     from daskcast.records import Floats
 
@@ -43,6 +45,7 @@ ORDER = (
 #: fewest observations for any form
 LEAST = 6
 
+_NAMES = ("alpha", "beta", "gamma", "phi")
 _TOLERANCE = 1e-2
 _MOST = 400
 _START = 0.3
@@ -113,28 +116,34 @@ class ETS:
         form = _form(point)
         n_windows = len(view.cutoffs)
         forecasts = np.empty((n_windows, view.h))
+        spread = np.empty((n_windows, view.h))
         loglik = np.empty(n_windows + 1)
         u = np.full(4, _START)
         smoothing = np.empty(4)
         x = np.empty(kernels.HEAD + m)
-        ahead.roll(z, form, m, view.cutoffs, u, _TOLERANCE, _MOST, smoothing, x, forecasts, loglik)
+        ahead.roll(
+            z, form, m, view.cutoffs, u, _TOLERANCE, _MOST, smoothing, x, forecasts, spread, loglik
+        )
         # a likelihood lost later weighs nothing from there on; windows before it must not know
         if not loglik[0] < _INFINITE:
             raise EntityError(f"{self.label(point)} has no finite likelihood")
-        if power != 1:
-            _back(forecasts, power, shift)
-        return Rolled(forecasts, _aicc(loglik, point, view))
+        forecasts, sd = _on_scale(forecasts, spread, power, shift)
+        return Rolled(forecasts, sd, _aicc(loglik, point, view))
 
-    def finish(self, view: View, point: Point) -> Fitted:
+    def finish(self, view: View, point: Point, params: Mapping[str, float] | None = None) -> Fitted:
         """Fit to all of the past, and forecast."""
         power = _power(point)
         z, shift = _transform(view, power)
         m = view.season_length
         form = _form(point)
-        u = np.full(4, _START)
-        smoothing = np.empty(4)
         x = np.empty(kernels.HEAD + m)
-        kernels.fit(z, len(z), form, m, u, _TOLERANCE, _MOST, smoothing, x)
+        if params is None:
+            smoothing = np.empty(len(_NAMES))
+            u = np.full(4, _START)
+            kernels.fit(z, len(z), form, m, u, _TOLERANCE, _MOST, smoothing, x)
+        else:
+            smoothing = np.array([params[name] for name in _NAMES])
+            kernels.settle(z, len(z), form, m, smoothing, x)
         value = kernels.minus_two_loglik(x, form[0])
         if not value < _INFINITE:
             raise EntityError(f"{self.label(point)} has no finite likelihood")
@@ -142,15 +151,12 @@ class ETS:
         spread = np.empty(view.h)
         ahead.forecast(x, len(z), form[3], m, smoothing[3], mean)
         ahead.variance(x, len(z), form, m, smoothing, mean, spread)
-        sd = np.sqrt(spread)
-        if power != 1:
-            low, high = mean - sd, mean + sd
-            for part in (mean, low, high):
-                _back(part, power, shift)
-            sd = 0.5 * (high - low)
+        mean, sd = _on_scale(mean, spread, power, shift)
         aicc = float(_aicc(np.array([value]), point, view, last=True)[0])
-        names = ("alpha", "beta", "gamma", "phi")
-        return Fitted(mean, sd, aicc, dict(zip(names, map(float, smoothing), strict=True)))
+        residuals = np.empty(len(z))
+        kernels.residuals(z, len(z), form, m, smoothing, residuals)
+        found = dict(zip(_NAMES, map(float, smoothing), strict=True))
+        return Fitted(mean, sd, aicc, found, residuals)
 
 
 def _fits(view: View, error: str, trend: str, season: str) -> bool:
@@ -241,6 +247,17 @@ def _logs(view: View) -> tuple[float, Floats]:
     log_y = np.log(view.y + shift)
     sums = np.cumsum(np.where(np.isnan(log_y), 0.0, log_y))
     return shift, sums[[*(view.cutoffs - 1), -1]]
+
+
+def _on_scale(mean: Floats, variance: Floats, power: float, shift: float) -> tuple[Floats, Floats]:
+    """Give mean and standard deviation on the scale of the data."""
+    sd = np.sqrt(variance)
+    if power == 1:
+        return mean, sd
+    low, high = mean - sd, mean + sd
+    for part in (mean, low, high):
+        _back(part, power, shift)
+    return mean, 0.5 * (high - low)
 
 
 def _back(part: Floats, power: float, shift: float) -> None:

@@ -347,3 +347,30 @@ def fit(
     blend_points(simplex[best], simplex[best], 0.0, p, u)
     objective(u, y, n, form, m, end, smoothing, x)
     return used
+
+
+@kernel
+def settle(y: Floats, n: int, form: Ints, m: int, smoothing: Floats, x: Floats) -> None:
+    """Write to ``x`` the states after ``n`` values, as ``fit`` leaves them."""
+    end = np.zeros(HEAD + m)
+    end_states(y, n, form[1], form[3], m, end)
+    backcast(y, n, form[3], m, smoothing, end, x)
+    advance(y, 0, n, 1, form[3], m, smoothing, x)
+
+
+@kernel
+def residuals(y: Floats, n: int, form: Ints, m: int, smoothing: Floats, out: Floats) -> None:
+    """Write the one-step errors of ``n`` values to ``out``; relative ones where the error is."""
+    x = np.zeros(HEAD + m)
+    end = np.zeros(HEAD + m)
+    season = form[3]
+    end_states(y, n, form[1], season, m, end)
+    backcast(y, n, season, m, smoothing, end, x)
+    for t in range(n):
+        mu = x[LEVEL] + smoothing[3] * x[SLOPE]
+        if season == ADDITIVE:
+            mu += x[HEAD + t % m]
+        elif season == MULTIPLICATIVE:
+            mu *= x[HEAD + t % m]
+        out[t] = (y[t] - mu) / mu if form[0] else y[t] - mu
+        advance(y, t, 1, 1, season, m, smoothing, x)

@@ -15,6 +15,8 @@ from daskcast.errors import EntityError
 from daskcast.models.base import Fitted, Rolled, Space, View
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from daskcast.models.base import Point
@@ -40,10 +42,16 @@ class _Baseline(ABC):
 
     def roll(self, view: View, point: Point) -> Rolled:  # noqa: ARG002
         """Forecast from each cutoff."""
-        forecasts = np.array([self.forecast(view.y[:c], view)[0] for c in view.cutoffs])
-        return Rolled(forecasts, np.full(len(view.cutoffs) + 1, np.nan))
+        told = [self.forecast(view.y[:c], view) for c in view.cutoffs]
+        means, sds = np.array(told).reshape(-1, 2, view.h).swapaxes(0, 1)
+        return Rolled(means, sds, np.full(len(view.cutoffs) + 1, np.nan))
 
-    def finish(self, view: View, point: Point) -> Fitted:  # noqa: ARG002
+    def finish(
+        self,
+        view: View,
+        point: Point,  # noqa: ARG002
+        params: Mapping[str, float] | None = None,  # noqa: ARG002
+    ) -> Fitted:
         """Forecast from the end."""
         mean, sd = self.forecast(view.y, view)
         return Fitted(mean, sd, float("nan"), {})

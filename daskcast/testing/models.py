@@ -159,6 +159,8 @@ class ModelContract(ABC):
             assert rolled.forecasts.shape == (len(CUTOFFS), H)
             assert rolled.forecasts.dtype == np.float64
             assert np.all(np.isfinite(rolled.forecasts))
+            assert rolled.sd.shape == (len(CUTOFFS), H)
+            assert np.all(rolled.sd >= 0) or np.all(np.isnan(rolled.sd))
             assert rolled.aicc.shape == (len(CUTOFFS) + 1,)
             assert np.all(np.isfinite(rolled.aicc)) or np.all(np.isnan(rolled.aicc))
 
@@ -198,6 +200,35 @@ class ModelContract(ABC):
             assert type(fitted.aicc) is float
             assert {type(value) for value in fitted.params.values()} <= {float}
             assert json.loads(json.dumps(fitted.params)) == dict(fitted.params)
+
+    def test_parameters_are_all_that_is_kept(
+        self, family: Family, view: View, points: tuple[Point, ...]
+    ) -> None:
+        """With its own parameters, through JSON, a point forecasts the same, to the bit."""
+        for point in points:
+            fitted = family.finish(view, point)
+            kept = json.loads(json.dumps(dict(fitted.params)))
+            again = family.finish(view, point, kept)
+            assert again.mean.tobytes() == fitted.mean.tobytes()
+            assert again.sd.tobytes() == fitted.sd.tobytes()
+            assert dict(again.params) == dict(fitted.params)
+
+    def test_parameters_are_taken_as_they_are(
+        self, family: Family, view: View, points: tuple[Point, ...]
+    ) -> None:
+        """On a past that has grown nothing is estimated: the parameters stay."""
+        past = view_of(view.y[: CUTOFFS[-1]], SEASON_LENGTH, H)
+        for point in points:
+            kept = dict(family.finish(past, point).params)
+            assert dict(family.finish(view, point, kept).params) == kept
+
+    def test_residuals_are_of_the_past(
+        self, family: Family, view: View, points: tuple[Point, ...]
+    ) -> None:
+        """Residuals, where a family has them, stand at the observations [T]."""
+        for point in points:
+            residuals = family.finish(view, point).residuals
+            assert residuals is None or residuals.shape == view.y.shape
 
     @pytest.mark.parametrize("h", [1, 2, 31])
     def test_any_horizon(self, family: Family, h: int) -> None:

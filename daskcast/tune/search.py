@@ -168,7 +168,8 @@ class _Bench:
     def evaluate(self, point: Point, origin: str) -> Tried:
         """Fit a point on the windows and score it; a point that cannot be fitted has no loss."""
         if not len(self.view.cutoffs):
-            unscored = Rolled(np.empty((0, self.view.h)), np.full(1, math.nan))
+            none = np.empty((0, self.view.h))
+            unscored = Rolled(none, none, np.full(1, math.nan))
             return Tried(self.family, point, unscored, np.empty(0), 0.0, origin)
         begun = time.perf_counter()
         try:

@@ -54,7 +54,7 @@ class Fake:
     def roll(self, view, point):
         raise NotImplementedError
 
-    def finish(self, view, point):
+    def finish(self, view, point, params=None):  # noqa: ARG002
         if math.isnan(point["mean"]):
             raise EntityError("cannot be fitted")
         steps = np.arange(1.0, view.h + 1)
@@ -65,7 +65,7 @@ def faked(mean, sd, aicc, loss, family=None, origin="design", rolled=None):
     """Give a tried point of a fake family with one loss for all three windows."""
     point = {"mean": mean, "sd": sd, "aicc": aicc}
     n = len(CUTOFFS)
-    judged = Rolled(np.full((n, 12), mean), np.full(n + 1, aicc))
+    judged = Rolled(np.full((n, 12), mean), np.ones((n, 12)), np.full(n + 1, aicc))
     return Tried(family or Fake(), point, rolled or judged, np.full(n, loss), 0.0, origin)
 
 

@@ -99,7 +99,7 @@ class Listed:
         if math.isnan(loss):
             raise EntityError("cannot be fitted")
         n = len(view.cutoffs)
-        return Rolled(np.full((n, view.h), loss), np.zeros(n + 1))
+        return Rolled(np.full((n, view.h), loss), np.ones((n, view.h)), np.zeros(n + 1))
 
 
 #: takes the forecasts for the losses
