@@ -13,7 +13,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from daskcast.errors import EntityError
 from daskcast.models import Naive, SeasonalNaive, families, view_of
 from daskcast.models.ets import LEAST, needs
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Series, Status, Trial
-from daskcast.tune import SearchRules, Tuned, tune
+from daskcast.tune import Form, Recipe, SearchRules, Tuned, tune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,8 +214,8 @@ def _tuned_result(
     return EntityResult(
         unique_id=series.unique_id,
         status=Status.OK,
-        model=_label(tuned, main),
-        params={"forms": _forms(tuned)},
+        model=tuned.label(main),
+        params=tuned.recipe(unit).to_dict(),
         n_obs=int(np.count_nonzero(~np.isnan(series.y))),
         cutoff=series.cutoff,
         scores=replace(tuned.scores, tune_loss=loss_unit * tuned.scores.tune_loss),
@@ -237,28 +237,11 @@ def _tuned_result(
     )
 
 
-def _label(tuned: Tuned, position: int) -> str:
-    one = tuned.tried[position]
-    return one.family.label(one.point)
-
-
-def _forms(tuned: Tuned) -> list[dict[str, Any]]:
-    """List the forms of the blend, the heaviest first."""
-    order = sorted(tuned.blend.fitted, key=lambda i: (-tuned.blend.weights[i], i))
-    return [_one_form(tuned, i) for i in order if tuned.blend.weights[i] > 0]
-
-
-def _one_form(tuned: Tuned, position: int) -> dict[str, Any]:
-    named = {"form": _label(tuned, position), "weight": float(tuned.blend.weights[position])}
-    point, params = tuned.tried[position].point, tuned.blend.fitted[position].params
-    return {**named, **point, **params, **named}  # first in order, and never overwritten
-
-
 def _trials(tuned: Tuned, unit: float) -> tuple[Trial, ...]:
     return tuple(
         Trial(
             number=i,
-            model=_label(tuned, i),
+            model=tuned.label(i),
             params=one.point,
             tune_loss=unit * one.loss,
             weight=float(tuned.blend.weights[i]),
@@ -281,7 +264,7 @@ def _fallback(series: Series, settings: TaskSettings, reason: Failure, unit: flo
         unique_id=series.unique_id,
         status=Status.FALLBACK,
         model=type(baseline).__name__,
-        params={"forms": [{"form": type(baseline).__name__, "weight": 1.0}]},
+        params=_recipe_of(baseline, view, unit).to_dict(),
         n_obs=n_obs,
         cutoff=series.cutoff,
         checks=checks.check_entity(
@@ -295,6 +278,11 @@ def _fallback(series: Series, settings: TaskSettings, reason: Failure, unit: flo
         failure=reason,
         forecast=_forecast(series, settings, unit * mean, unit * sd),
     )
+
+
+def _recipe_of(baseline: SeasonalNaive | Naive, view: View, unit: float) -> Recipe:
+    [point] = baseline.space(view).points
+    return Recipe((Form(baseline.label(point), baseline.name, point, {}, 1.0),), unit)
 
 
 def _forecast(series: Series, settings: TaskSettings, mean: Floats, sd: Floats) -> Forecast:

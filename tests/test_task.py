@@ -219,7 +219,9 @@ def test_an_ordinary_entity_is_ok():
     assert sum(trial.origin == "ask" for trial in result.trials) >= 12
     assert {trial.state for trial in result.trials} == {"complete"}
     for form in result.params["forms"]:
-        assert {"form", "weight", "error", "power", "alpha", "phi"} <= set(form)
+        assert set(form) == {"form", "family", "weight", "point", "params"}
+        assert {"error", "power"} <= set(form["point"])
+        assert {"alpha", "phi"} <= set(form["params"])
 
 
 def test_the_forecast_follows_growth_and_season():

@@ -227,6 +227,8 @@ def _transform(view: View, power: float) -> tuple[Floats, float]:
     """Give the series on the scale of the fit, and the shift that made it positive."""
     if power == 1:
         return view.y, 0.0
+    if view.low < 0:
+        raise EntityError(f"a power of {power:g} needs values from 0 on, found {view.low:g}")
     shift, _ = _logs(view)
     z = np.empty_like(view.y)
     boxcox.transform(view.y + shift, power, z)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daskcast.tune.blend import Blend, blend, score
+from daskcast.tune.recipe import Form, Recipe, cook
 from daskcast.tune.search import Judge, SearchRules, Tried, entity_seed, search
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from daskcast.models import Family, View
     from daskcast.records import Scores
 
-__all__ = ["Judge", "SearchRules", "Tuned", "entity_seed", "tune"]
+__all__ = ["Form", "Judge", "Recipe", "SearchRules", "Tuned", "cook", "entity_seed", "tune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,25 @@ class Tuned:
     stopped_by: str
     scaled: bool
     unit_free: bool
+
+    def recipe(self, unit: float) -> Recipe:
+        """Give what to keep of it; ``unit`` is what the series was divided by."""
+        return Recipe(tuple(map(self._form, self.blend.fitted)), unit)
+
+    def label(self, position: int) -> str:
+        """Name the form of a point that was tried."""
+        one = self.tried[position]
+        return one.family.label(one.point)
+
+    def _form(self, position: int) -> Form:
+        one, done = self.tried[position], self.blend.fitted[position]
+        return Form(
+            self.label(position),
+            one.family.name,
+            one.point,
+            done.params,
+            float(self.blend.weights[position]),
+        )
 
 
 def tune(

@@ -49,7 +49,7 @@ class Blend:
     weights : ndarray of float64, shape [K]
         Of every point that was tried; 0 where it takes no part.
     fitted : mapping of int to Fitted
-        By position among the points.
+        By position among the points, those that take part, the heaviest first.
     n_left_out : int
         Points that weighed something and were refused: not fitted, or beyond reach of the past.
     """
@@ -206,7 +206,14 @@ def blend(view: View, tried: Sequence[Tried], select: str) -> Blend:
     if select == "best":
         weights = _best(weights, left)
     n_left_out = len(worthy) - len(set(worthy) & set(fitted))
-    return _average(weights, fitted, len(tried), n_left_out)
+    share = dict(zip(fitted, map(float, weights), strict=True))
+    heaviest = sorted((i for i in fitted if share[i] > 0), key=lambda i: (-share[i], i))
+    return average(
+        np.array([share[i] for i in heaviest]),
+        {i: fitted[i] for i in heaviest},
+        len(tried),
+        n_left_out,
+    )
 
 
 def _worth_fitting(known: Sequence[Tried], losses: Floats, select: str) -> list[int]:
@@ -236,7 +243,17 @@ def _finish(view: View, tried: Tried) -> Fitted | None:
         return None
 
 
-def _average(weights: Floats, fitted: dict[int, Fitted], n_tried: int, n_left_out: int) -> Blend:
+def average(weights: Floats, fitted: dict[int, Fitted], n_tried: int, n_left_out: int) -> Blend:
+    """Average fitted points; the variance holds the spread between them.
+
+    Parameters
+    ----------
+    weights : ndarray of float64, length of ``fitted``
+        Sum to one.
+    fitted : dict of int to Fitted
+        By position among the ``n_tried`` points.
+    n_tried, n_left_out : int
+    """
     means = np.array([done.mean for done in fitted.values()])
     variances = np.array([done.sd**2 for done in fitted.values()])
     column = weights[:, None]
