@@ -57,10 +57,11 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     step_size: int | None = None,
     loss: str = "mase",
     select: str = "blend",
-    models: Sequence[str] = ("ets",),
+    models: Sequence[str] = ("ets", "theta", "ces"),
     seed: int = 0,
     gaps: str = "skip",
     duplicates: str = "fail",
+    non_negative: bool = False,
     client: Client | None = None,
     cluster: str | None = None,
     workers: int | None = None,
@@ -112,6 +113,8 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         What an entity with missing times gets.
     duplicates : {"fail", "sum", "mean", "last"}
         What an entity with repeated times gets.
+    non_negative : bool
+        Keep forecasts and intervals of data without negative values from falling below zero.
     client : distributed.Client, optional
         Compute there; it stays open.
     cluster : str, optional
@@ -178,6 +181,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         seed=_whole(seed),
         gaps=gaps,
         duplicates=duplicates,
+        non_negative=non_negative,
     )
     _check_names(config.columns, config.level)
     place, temporary = (str(out), None) if out is not None else _temporary()

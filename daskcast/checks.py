@@ -10,9 +10,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import chdtrc
 
 if TYPE_CHECKING:
-    from daskcast.records import Floats, Scores, Series
+    from collections.abc import Sequence
+
+    from daskcast.records import Floats, Forecast, Scores, Series
 
 
 def check_entity(
@@ -51,6 +54,105 @@ def check_entity(
         "scale_defined": scaled if scores.n_windows else None,
         "windows": _windows(series, scores, wanted_windows, needed),
     }
+
+
+def broken(series: Series, forecast: Forecast, *, within_reach: bool) -> list[str]:
+    """Name the hard checks that a forecast fails: what fails one is not delivered.
+
+    Parameters
+    ----------
+    series : Series
+    forecast : Forecast
+    within_reach : bool
+        Whether the point forecast keeps within reach of the past; see the rule in ``tune.reach``.
+
+    Returns
+    -------
+    list of str
+        ``finite``, ``nested``, ``dates``, ``growth``.
+    """
+    lo, mean, hi = forecast.lo, forecast.mean, forecast.hi
+    times = forecast.times
+    sound = {
+        "finite": all(map(finite, (mean, lo, hi))),
+        "nested": bool(
+            np.all(lo <= mean)
+            and np.all(mean <= hi)
+            and np.all(np.diff(lo, axis=0) <= 0)
+            and np.all(np.diff(hi, axis=0) >= 0)
+        ),
+        "dates": len(times) == len(mean)
+        and bool(np.all(times[1:] > times[:-1]))  # type: ignore[operator]  # alike, both
+        and (series.cutoff is None or not len(times) or bool(times[0] > series.cutoff)),
+        "growth": within_reach,
+    }
+    return [name for name, holds in sound.items() if not holds]
+
+
+def coverage(
+    truth: Floats, lo: Floats, hi: Floats, levels: Sequence[float]
+) -> dict[str, float] | None:
+    """Give the share of what came that lies within the intervals of the windows, by level.
+
+    Parameters
+    ----------
+    truth : ndarray of float64, shape [W, H]
+    lo, hi : ndarray of float64, shape [W, L, H]
+    levels : sequence of float, length L
+
+    Returns
+    -------
+    dict or None
+        Level to share; None where nothing that came is known.
+    """
+    known = ~np.isnan(truth)
+    if not known.any():
+        return None
+    inside = (lo <= truth[:, None]) & (truth[:, None] <= hi)
+    shares = [float(inside[:, k][known].mean()) for k in range(len(levels))]
+    return {f"{level:g}": share for level, share in zip(levels, shares, strict=True)}
+
+
+def ljung_box(residuals: Floats, season_length: int) -> float | None:
+    """Give the p value of Ljung and Box's test: small where residuals still hold a pattern.
+
+    Over two seasons of lags, ten without a season, and no more than a fifth of the series. Own
+    code, since importing the library that has it would cost each worker a second.
+
+    Parameters
+    ----------
+    residuals : ndarray of float64, shape [T]
+        NaN where an observation is missing.
+    season_length : int
+
+    Returns
+    -------
+    float or None
+        None where there are too few residuals, or none that differ.
+
+    References
+    ----------
+    Ljung and Box (1978), On a measure of lack of fit in time series models.
+
+    Examples
+    --------
+    >>> ljung_box(np.tile([1.0, -1.0], 30), 1) < 0.001
+    True
+    """
+    known = ~np.isnan(residuals)
+    n = int(known.sum())
+    lags = min(2 * season_length if season_length > 1 else 10, n // 5)
+    if lags < 1:
+        return None
+    centred = np.where(known, residuals - residuals[known].mean(), 0.0)
+    total = float((centred * centred).sum())
+    if not total > 0.0:
+        return None
+    q = 0.0
+    for k in range(1, lags + 1):
+        correlation = float((centred[k:] * centred[:-k]).sum()) / total
+        q += correlation * correlation / (n - k)
+    return float(chdtrc(lags, n * (n + 2.0) * q))
 
 
 def finite(values: Floats) -> bool:

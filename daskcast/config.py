@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SEARCHES = ("skopt", "portfolio")
 LOSSES = ("mase", "rmsse", "mae", "rmse", "smape")
 #: names of model families; ``models`` has their code, which is heavy to import
-MODELS = ("ets", "seasonal_naive", "naive", "drift")
+MODELS = ("ets", "theta", "ces", "seasonal_naive", "naive", "drift")
 SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")
@@ -70,6 +70,8 @@ class ForecastConfig:
     seed : int
     gaps : {"skip", "fail"}
     duplicates : {"fail", "sum", "mean", "last"}
+    non_negative : bool
+        Keep forecasts and intervals of data without negative values from falling below zero.
 
     Raises
     ------
@@ -91,13 +93,15 @@ class ForecastConfig:
     step_size: int | None = None
     loss: str = "mase"
     select: str = "blend"
-    models: tuple[str, ...] = ("ets",)
+    models: tuple[str, ...] = ("ets", "theta", "ces")
     seed: int = 0
     gaps: str = "skip"
     duplicates: str = "fail"
+    non_negative: bool = False
 
     def __post_init__(self) -> None:
         problems = [*_numbers(self), *_choices(self), *_columns(self), *_levels(self.level)]
+        problems += _typed(self, bool, "true or false", "non_negative")
         if problems:
             raise ConfigError(*problems)
         object.__setattr__(self, "level", tuple(sorted(_plain(x) for x in self.level)))

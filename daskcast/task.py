@@ -13,7 +13,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from daskcast.errors import EntityError
 from daskcast.models import Naive, SeasonalNaive, families, view_of
 from daskcast.models.ets import LEAST, needs
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Series, Status, Trial
-from daskcast.tune import Form, Recipe, SearchRules, Tuned, tune
+from daskcast.tune import Form, Reach, Recipe, SearchRules, Tuned, cook, tune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +30,14 @@ if TYPE_CHECKING:
     from daskcast.config import ForecastConfig
     from daskcast.models import Family, View
     from daskcast.records import Floats
+    from daskcast.tune import Windows
+    from daskcast.tune.blend import Blend
 
 logger = logging.getLogger(__name__)
 
+#: how intervals keep to zero and above
+_POSITIVE = "bounds in proportion, as the data is positive"
+_CENSORED = "bounds below zero are zero, as the data has zeros"
 #: fewest observations for any forecast
 _FEWEST = 2
 
@@ -49,14 +54,16 @@ class TaskSettings:
     cv_windows : int
     step_size : int or None
     select : {"blend", "best"}
+    non_negative : bool
     """
 
     rules: SearchRules
-    models: tuple[str, ...] = ("ets",)
+    models: tuple[str, ...] = ("ets", "theta", "ces")
     level: tuple[float, ...] = (80, 95)
     cv_windows: int = 3
     step_size: int | None = None
     select: str = "blend"
+    non_negative: bool = False
 
     @classmethod
     def of(cls, config: ForecastConfig) -> TaskSettings:
@@ -75,6 +82,7 @@ class TaskSettings:
             cv_windows=config.cv_windows,
             step_size=config.step_size,
             select=config.select,
+            non_negative=config.non_negative,
         )
 
 
@@ -150,9 +158,9 @@ def _run(series: Series, settings: TaskSettings) -> EntityResult:
         tuned = tune(
             view, _families(settings.models), settings.rules, settings.select, series.unique_id
         )
+        return _tuned_result(plain, settings, tuned, unit)
     except EntityError as error:
         return _fallback(plain, settings, Failure(type(error).__name__, str(error)), unit)
-    return _tuned_result(plain, settings, tuned, unit)
 
 
 def _unit(y: Floats) -> float:
@@ -179,7 +187,7 @@ def _view(series: Series, settings: TaskSettings) -> View:
         step_size=settings.step_size,
         least=_least(m),
     )
-    return view_of(series.y, m, h, cutoffs)
+    return view_of(series.y, m, h, cutoffs, floor=_floor(series, settings))
 
 
 def _least(season_length: int) -> int:
@@ -210,12 +218,12 @@ def _tuned_result(
 ) -> EntityResult:
     blend = tuned.blend
     loss_unit = 1.0 if tuned.unit_free else unit
-    main = int(blend.weights.argmax())
+    recipe = tuned.recipe(unit)
     return EntityResult(
         unique_id=series.unique_id,
         status=Status.OK,
-        model=tuned.label(main),
-        params=tuned.recipe(unit).to_dict(),
+        model=recipe.forms[0].label,
+        params=recipe.to_dict(),
         n_obs=int(np.count_nonzero(~np.isnan(series.y))),
         cutoff=series.cutoff,
         scores=replace(tuned.scores, tune_loss=loss_unit * tuned.scores.tune_loss),
@@ -228,13 +236,40 @@ def _tuned_result(
                 scaled=tuned.scaled,
                 stopped_by=tuned.stopped_by,
             ),
+            **_of_the_blend(series, settings, blend),
+            "coverage": _coverage(series, settings, tuned.windows),
             "trials": _origins(tuned),
-            "left_out": blend.n_left_out,
         },
         stopped_by=tuned.stopped_by,
-        forecast=_forecast(series, settings, unit * blend.mean, unit * blend.sd),
+        forecast=_forecast(series, settings, blend, unit=unit, errors=recipe.scores),
         trials=_trials(tuned, loss_unit),
     )
+
+
+def _of_the_blend(series: Series, settings: TaskSettings, blend: Blend) -> dict[str, Any]:
+    """Check what the blend says of the past, and how it keeps to zero and above."""
+    heaviest = next(iter(blend.fitted.values()))
+    p_value = None
+    if heaviest.residuals is not None:
+        p_value = checks.ljung_box(heaviest.residuals, series.season_length)
+    found: dict[str, Any] = {"left_out": blend.n_left_out, "ljung_box": p_value}
+    if settings.non_negative:
+        found["non_negative"] = _kind_of_bounds(series, settings)
+    return found
+
+
+def _coverage(
+    series: Series, settings: TaskSettings, windows: Windows | None
+) -> dict[str, float] | None:
+    """Judge intervals made on each window as they would have been made then."""
+    if windows is None or not np.all(np.isfinite(windows.sd)):
+        return None
+    made = [
+        _bounds(series, settings, mean, _widths(series, settings, sd))
+        for mean, sd in zip(windows.mean, windows.sd, strict=True)
+    ]
+    lo, hi = np.array([lo for lo, _ in made]), np.array([hi for _, hi in made])
+    return checks.coverage(windows.truth, lo, hi, settings.level)
 
 
 def _trials(tuned: Tuned, unit: float) -> tuple[Trial, ...]:
@@ -259,37 +294,90 @@ def _fallback(series: Series, settings: TaskSettings, reason: Failure, unit: flo
     seasonal = 1 < series.season_length < n_obs
     baseline = SeasonalNaive() if seasonal else Naive()
     view = view_of(series.y, series.season_length, len(series.future))
-    mean, sd = baseline.forecast(series.y, view)
+    [point] = baseline.space(view).points
+    recipe = Recipe((Form(baseline.label(point), baseline.name, point, {}, 1.0),), unit)
+    blend = cook(view, recipe, [baseline], within_reach=False)
     return EntityResult(
         unique_id=series.unique_id,
         status=Status.FALLBACK,
-        model=type(baseline).__name__,
-        params=_recipe_of(baseline, view, unit).to_dict(),
+        model=recipe.forms[0].label,
+        params=recipe.to_dict(),
         n_obs=n_obs,
         cutoff=series.cutoff,
-        checks=checks.check_entity(
-            series,
-            Scores(),
-            wanted_windows=settings.cv_windows,
-            needed=None,
-            scaled=False,
-            stopped_by="",
-        ),
+        checks={
+            **checks.check_entity(
+                series,
+                Scores(),
+                wanted_windows=settings.cv_windows,
+                needed=None,
+                scaled=False,
+                stopped_by="",
+            ),
+            **_of_the_blend(series, settings, blend),
+        },
         failure=reason,
-        forecast=_forecast(series, settings, unit * mean, unit * sd),
+        forecast=_forecast(series, settings, blend, unit=unit, simple=True),
     )
 
 
-def _recipe_of(baseline: SeasonalNaive | Naive, view: View, unit: float) -> Recipe:
-    [point] = baseline.space(view).points
-    return Recipe((Form(baseline.label(point), baseline.name, point, {}, 1.0),), unit)
+def _floor(series: Series, settings: TaskSettings) -> float:
+    """Give what no forecast of an entity may fall below."""
+    return 0.0 if _kind_of_bounds(series, settings) in (_POSITIVE, _CENSORED) else -math.inf
 
 
-def _forecast(series: Series, settings: TaskSettings, mean: Floats, sd: Floats) -> Forecast:
-    lo, hi = intervals.normal(mean, sd, settings.level)
-    if not all(map(checks.finite, (mean, lo, hi))):
-        raise EntityError(f"the forecast of {series.unique_id!r} is not finite: {mean}, {sd}")
-    return Forecast(series.future, mean, lo, hi)
+def _kind_of_bounds(series: Series, settings: TaskSettings) -> str:
+    """Say how the intervals of an entity keep to zero and above."""
+    if not settings.non_negative:
+        return ""
+    low = float(np.nanmin(series.y))
+    if low > 0:
+        return _POSITIVE
+    return _CENSORED if low == 0 else f"not applied: {np.sum(series.y < 0)} values are below zero"
+
+
+def _widths(
+    series: Series, settings: TaskSettings, sd: Floats, errors: Sequence[Sequence[float]] = ()
+) -> Floats:
+    return intervals.half_widths(sd, settings.level, series.season_length, errors)
+
+
+def _bounds(
+    series: Series, settings: TaskSettings, mean: Floats, widths: Floats
+) -> tuple[Floats, Floats]:
+    kind = _kind_of_bounds(series, settings)
+    if kind == _POSITIVE:
+        return intervals.positive_bounds(mean, widths)
+    if kind == _CENSORED:
+        return intervals.censored_bounds(mean, widths)
+    return intervals.bounds(mean, widths)
+
+
+def _forecast(
+    series: Series,
+    settings: TaskSettings,
+    blend: Blend,
+    *,
+    unit: float,
+    errors: Sequence[Sequence[float]] = (),
+    simple: bool = False,
+) -> Forecast:
+    """Make the forecast with its intervals; raise ``EntityError`` where a hard check fails.
+
+    The series is in its unit. A ``simple`` forecast goes on with the past as it was, however far
+    a season or a jump reaches: for it growth is no check.
+    """
+    mean = blend.mean
+    lo, hi = _bounds(series, settings, mean, _widths(series, settings, blend.sd, errors))
+    reach = Reach.of(series.y, len(mean), _floor(series, settings))
+    forecast = Forecast(series.future, unit * mean, unit * lo, unit * hi)
+    within_reach = simple or bool(reach.holds(mean))
+    failed = checks.broken(series, forecast, within_reach=within_reach)
+    if failed:
+        raise EntityError(
+            f"the forecast of {series.unique_id!r} fails the checks {', '.join(failed)}: "
+            f"{unit * mean}, standard deviation {unit * blend.sd}"
+        )
+    return forecast
 
 
 def _failed(series: Series, failure: Failure) -> EntityResult:

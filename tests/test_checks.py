@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 import pytest
+from statsmodels.stats.diagnostic import acorr_ljungbox
 
 from daskcast import checks
-from daskcast.records import Scores, Series
+from daskcast.records import Forecast, Scores, Series
 
 
 def series(y=(1.0, math.nan, 3.0, math.nan), **other):
@@ -90,3 +91,66 @@ def test_one_wrong_step_is_enough(wrong):
     """A forecast is finite only if each step is."""
     assert checks.finite(np.array([1.0, 2.0]))
     assert not checks.finite(np.array([1.0, wrong]))
+
+
+# -- hard checks -----------------------------------------------------------------------------
+
+
+def forecast(**other):
+    """Give a forecast that is in order but for what is given."""
+    mean = np.arange(12.0)
+    wide = np.arange(1.0, 3.0)[:, None]
+    parts = {"times": np.arange(4, 16), "mean": mean, "lo": mean - wide, "hi": mean + wide}
+    return Forecast(**{**parts, **other})
+
+
+def test_a_sound_forecast_breaks_nothing():
+    """Finite, nested, on its dates, within reach."""
+    assert checks.broken(series(), forecast(), within_reach=True) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ({"mean": np.full(12, math.inf)}, "finite"),
+        ({"lo": np.full((2, 12), math.nan)}, "finite"),
+        ({"lo": np.arange(12.0) + np.ones((2, 1))}, "nested"),
+        ({"hi": np.arange(12.0) + np.array([[2.0], [1.0]])}, "nested"),
+        ({"times": np.arange(3, 15)}, "dates"),
+        ({"times": np.array([4, 5, 5, *range(6, 15)])}, "dates"),
+        ({"times": np.arange(4, 15)}, "dates"),
+    ],
+)
+def test_what_is_broken_is_named(other, name):
+    """Each hard check finds its own trouble."""
+    assert name in checks.broken(series(), forecast(**other), within_reach=True)
+    assert checks.broken(series(), forecast(), within_reach=False) == ["growth"]
+
+
+@pytest.mark.parametrize("m", [1, 4, 12])
+@pytest.mark.parametrize("pattern", [0.0, 0.7])
+def test_ljung_box_is_that_of_statsmodels(m, pattern, rng):
+    """The p value is that of statsmodels' test for the same lags, and small for a pattern."""
+    noise = rng.normal(size=150)
+    residuals = noise.copy()
+    for t in range(1, 150):
+        residuals[t] += pattern * residuals[t - 1]
+    lags = min(2 * m if m > 1 else 10, 30)
+    expected = acorr_ljungbox(residuals, lags=[lags])["lb_pvalue"].iloc[0]
+    found = checks.ljung_box(residuals, m)
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert (found < 0.01) == (pattern > 0)
+
+
+@pytest.mark.parametrize("residuals", [np.zeros(40), np.arange(3.0), np.full(20, math.nan)])
+def test_without_residuals_nothing_is_tested(residuals):
+    """Too few, or none that differ: null."""
+    assert checks.ljung_box(residuals, 12) is None
+
+
+def test_coverage_counts_what_is_known():
+    """The share inside, by level, of the values that came."""
+    truth = np.array([[1.0, 5.0, math.nan], [9.0, 2.0, 3.0]])
+    lo, hi = np.zeros((2, 2, 3)), np.ones((2, 2, 3)) * np.array([[3.0], [6.0]])
+    assert checks.coverage(truth, lo, hi, (80.0, 97.5)) == {"80": 0.6, "97.5": 0.8}
+    assert checks.coverage(truth * math.nan, lo, hi, (80.0,)) is None

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.linalg import LinAlgError
+from scipy import stats
 
-from daskcast import logs, models, task
+from daskcast import intervals, logs, models, task
 from daskcast.config import ForecastConfig
 from daskcast.errors import EntityError
 from daskcast.models import ETS, Naive
@@ -209,7 +210,8 @@ def test_an_ordinary_entity_is_ok():
     """A tuned entity has its forms, scores, trials, checks and no failure."""
     result = run_entity(entity(airport(84), h=12), TaskSettings(SearchRules()))
     assert result.status is Status.OK
-    assert result.model.startswith("ETS(")
+    assert result.model == result.params["forms"][0]["form"]
+    assert {form["family"] for form in result.params["forms"]} == {"ets", "theta", "ces"}
     assert (result.n_obs, result.cutoff, result.stopped_by) == (84, 83, "trials")
     assert result.scores.n_windows == 3
     assert math.isfinite(result.scores.cv_mase)
@@ -220,8 +222,8 @@ def test_an_ordinary_entity_is_ok():
     assert {trial.state for trial in result.trials} == {"complete"}
     for form in result.params["forms"]:
         assert set(form) == {"form", "family", "weight", "point", "params"}
-        assert {"error", "power"} <= set(form["point"])
-        assert {"alpha", "phi"} <= set(form["params"])
+        assert {"season", "power"} <= set(form["point"])
+        assert form["params"]
 
 
 def test_the_forecast_follows_growth_and_season():
@@ -236,13 +238,75 @@ def test_the_forecast_follows_growth_and_season():
 
 
 def test_levels_are_rows_in_their_order():
-    """One row for each level, as scipy would have it from the same spread."""
+    """One row for each level, as scipy's Student t has it from the same spread."""
     how = dataclasses.replace(PORTFOLIO, level=(50, 80, 95))
     forecast = run_entity(entity(airport()), how).forecast
     half = (forecast.hi - forecast.lo) / 2
-    np.testing.assert_allclose(half[1] / half[0], 1.2815515655 / 0.6744897502, rtol=1e-9)
-    np.testing.assert_allclose(half[2] / half[0], 1.9599639845 / 0.6744897502, rtol=1e-9)
+    widening = intervals.inflation(12)
+    t = stats.t.ppf([0.75, 0.9, 0.975], widening.degrees)
+    np.testing.assert_allclose(half[1] / half[0], t[1] / t[0], rtol=1e-9)
+    np.testing.assert_allclose(half[2] / half[0], t[2] / t[0], rtol=1e-9)
     np.testing.assert_allclose((forecast.hi + forecast.lo) / 2, forecast.mean[None].repeat(3, 0))
+
+
+def test_enough_windows_give_intervals_of_their_own_errors():
+    """From four windows on 80 % is conformal, from nineteen on 95 % too; the recipe keeps them."""
+    y = airport(180)
+    few = run_entity(entity(y), dataclasses.replace(PORTFOLIO, cv_windows=3))
+    some = run_entity(entity(y), dataclasses.replace(PORTFOLIO, cv_windows=4))
+    many = run_entity(entity(y), dataclasses.replace(PORTFOLIO, cv_windows=19))
+    assert "scores" not in few.params
+    for result, n in ((some, 4), (many, 19)):
+        assert [len(step) for step in result.params["scores"]] == [n] * 6
+    half = (some.forecast.hi - some.forecast.lo) / 2
+    ratio = half[1] / half[0]
+    t = stats.t.ppf([0.9, 0.975], intervals.inflation(12).degrees)
+    assert not np.allclose(ratio, t[1] / t[0], rtol=1e-3)
+    widest = np.array([step[-1] for step in many.params["scores"]])
+    third = np.array([step[15] for step in many.params["scores"]])
+    half = (many.forecast.hi - many.forecast.lo) / 2
+    np.testing.assert_allclose(half[1] / half[0], widest / third, rtol=1e-9)
+
+
+@pytest.mark.parametrize("how", [QUICK, PORTFOLIO], ids=["skopt", "portfolio"])
+def test_non_negative_data_can_stay_so(how):
+    """A series that falls towards zero keeps above it, and no bound is cut where none is needed."""
+    rng = np.random.default_rng(5)
+    t = np.arange(72.0)
+    y = np.maximum(70 - t, 1) * (1 + 0.3 * np.sin(t * np.pi / 6)) * rng.lognormal(0, 0.1, 72)
+    free = run_entity(entity(y, h=12), how)
+    kept = run_entity(entity(y, h=12), dataclasses.replace(how, non_negative=True))
+    assert free.forecast.lo.min() < 0
+    assert kept.forecast.mean.min() > 0
+    assert kept.forecast.lo.min() > 0
+    assert "positive" in kept.checks["non_negative"]
+    assert "non_negative" not in free.checks
+    assert np.all(kept.forecast.lo[1] <= kept.forecast.lo[0])
+    assert np.all(kept.forecast.lo[0] <= kept.forecast.mean)
+    assert np.all(kept.forecast.mean <= kept.forecast.hi[0])
+
+
+def test_zeros_are_zeros_and_negatives_are_told():
+    """With zeros bounds may be zero; data below zero is forecast freely, and the check says so."""
+    how = dataclasses.replace(QUICK, non_negative=True)
+    rare = np.where(np.arange(60) % 4 == 0, 5.0, 0.0) + np.arange(60) % 3
+    found = run_entity(entity(rare), how)
+    assert found.forecast.lo.min() == 0.0
+    assert found.forecast.mean.min() >= 0
+    assert "zeros" in found.checks["non_negative"]
+    below = airport() - 250
+    found, free = run_entity(entity(below), how), run_entity(entity(below), QUICK)
+    assert found.forecast.lo.tobytes() == free.forecast.lo.tobytes()
+    assert found.checks["non_negative"].startswith("not applied: ")
+    assert f"{(below < 0).sum()} values are below zero" in found.checks["non_negative"]
+
+
+def test_checks_judge_intervals_and_residuals():
+    """Coverage is the share of the windows inside their intervals; residuals are tested."""
+    result = run_entity(entity(airport(84), h=12), TaskSettings(SearchRules()))
+    assert set(result.checks["coverage"]) == {"80", "95"}
+    assert 0 <= result.checks["coverage"]["80"] <= result.checks["coverage"]["95"] <= 1
+    assert 0 <= result.checks["ljung_box"] <= 1
 
 
 def test_best_has_one_form():
@@ -305,9 +369,9 @@ def test_short_with_whole_seasons_repeats_them():
 
 
 def test_a_fallback_has_the_intervals_of_its_walk():
-    """Bounds are those of a random walk: 1.28 standard deviations for 80 %, growing with time."""
+    """Bounds are those of a random walk, widened as all are, growing with time."""
     forecast = run_entity(entity([1.0, 3.0, 1.0, 3.0]), QUICK).forecast
-    reach = 1.2815515655 * 2.0 * np.sqrt(np.arange(1, 7))
+    reach = intervals.half_widths(2.0 * np.sqrt(np.arange(1, 7)), (80,), 12)[0]
     np.testing.assert_allclose(forecast.lo[0], 3.0 - reach)
     np.testing.assert_allclose(forecast.hi[0], 3.0 + reach)
 
@@ -427,7 +491,7 @@ def test_a_forecast_that_is_no_number_is_no_forecast(monkeypatch):
     monkeypatch.setattr(Naive, "forecast", forecast)
     result = run_entity(entity([1.0, 2.0]), QUICK)
     assert result.status is Status.FAILED
-    assert "'JFK' is not finite" in result.failure.message
+    assert "'JFK' fails the checks finite" in result.failure.message
 
 
 # -- around it --------------------------------------------------------------------------------

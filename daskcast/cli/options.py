@@ -119,7 +119,11 @@ _SEARCH = [
     ),
     _option(
         "--models", about="Families of models that take part, with commas between them: "
-        f"{', '.join(MODELS)}.", type=Words(str, "names"), default="ets",
+        f"{', '.join(MODELS)}.", type=Words(str, "names"), default="ets,theta,ces",
+    ),
+    _flag(
+        "--non-negative", about="Keep forecasts and intervals of data without negative values from "
+        "falling below zero."
     ),
     _option("--seed", about="Same seed, same forecasts.", type=int, default=0),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daskcast.errors import ConfigError
+from daskcast.models.adjusted import CES, Theta
 from daskcast.models.base import Family, Fitted, Rolled, Space, View, view_of
 from daskcast.models.ets import ETS
 from daskcast.models.naive import Drift, Naive, SeasonalNaive
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "CES",
     "ETS",
     "Drift",
     "Family",
@@ -24,12 +26,14 @@ __all__ = [
     "Rolled",
     "SeasonalNaive",
     "Space",
+    "Theta",
     "View",
     "families",
     "view_of",
 ]
 
-_FAMILIES: dict[str, type[Family]] = {cls.name: cls for cls in (ETS, SeasonalNaive, Naive, Drift)}
+_ALL: tuple[type[Family], ...] = (ETS, Theta, CES, SeasonalNaive, Naive, Drift)
+_FAMILIES = {cls.name: cls for cls in _ALL}
 
 
 def families(names: Sequence[str | Family]) -> tuple[Family, ...]:

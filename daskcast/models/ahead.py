@@ -21,10 +21,10 @@ from daskcast.models.kernels import (
     SLOPE,
     SSE,
     advance,
-    fit,
     kernel,
     minus_two_loglik,
 )
+from daskcast.models.simplex import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

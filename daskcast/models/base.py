@@ -44,6 +44,8 @@ class View:
         Observations before each cutoff, and in all.
     low : float
         The smallest observation.
+    floor : float
+        No forecast may lie below.
     """
 
     y: Floats
@@ -54,10 +56,16 @@ class View:
     n_obs: int
     counts: Floats
     low: float
+    floor: float = -np.inf
 
 
 def view_of(
-    y: Floats, season_length: int, h: int, cutoffs: NDArray[np.int64] | None = None
+    y: Floats,
+    season_length: int,
+    h: int,
+    cutoffs: NDArray[np.int64] | None = None,
+    *,
+    floor: float = -np.inf,
 ) -> View:
     """Make the view of a series.
 
@@ -67,6 +75,8 @@ def view_of(
         With at least one observation.
     season_length, h : int
     cutoffs : ndarray of int64, shape [W], optional
+    floor : float
+        No forecast may lie below.
     """
     places = np.empty(0, dtype=np.int64) if cutoffs is None else cutoffs
     known = ~np.isnan(y)
@@ -81,6 +91,7 @@ def view_of(
         n_obs=int(counts[-1]),
         counts=counts,
         low=float(np.min(y, where=known, initial=np.inf)),
+        floor=floor,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from daskcast.errors import EntityError
-from daskcast.models import ahead, boxcox, kernels
+from daskcast.models import ahead, kernels, scale, simplex
 from daskcast.models.base import Fitted, Rolled, Space
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class ETS:
     def roll(self, view: View, point: Point) -> Rolled:
         """Fit before the first cutoff and walk on with these parameters."""
         power = _power(point)
-        z, shift = _transform(view, power)
+        z, shift = scale.transform(view, power)
         m = view.season_length
         form = _form(point)
         n_windows = len(view.cutoffs)
@@ -127,20 +127,20 @@ class ETS:
         # a likelihood lost later weighs nothing from there on; windows before it must not know
         if not loglik[0] < _INFINITE:
             raise EntityError(f"{self.label(point)} has no finite likelihood")
-        forecasts, sd = _on_scale(forecasts, spread, power, shift)
+        forecasts, sd = scale.restore(forecasts, spread, power, shift)
         return Rolled(forecasts, sd, _aicc(loglik, point, view))
 
     def finish(self, view: View, point: Point, params: Mapping[str, float] | None = None) -> Fitted:
         """Fit to all of the past, and forecast."""
         power = _power(point)
-        z, shift = _transform(view, power)
+        z, shift = scale.transform(view, power)
         m = view.season_length
         form = _form(point)
         x = np.empty(kernels.HEAD + m)
         if params is None:
             smoothing = np.empty(len(_NAMES))
             u = np.full(4, _START)
-            kernels.fit(z, len(z), form, m, u, _TOLERANCE, _MOST, smoothing, x)
+            simplex.fit(z, len(z), form, m, u, _TOLERANCE, _MOST, smoothing, x)
         else:
             smoothing = np.array([params[name] for name in _NAMES])
             kernels.settle(z, len(z), form, m, smoothing, x)
@@ -151,7 +151,7 @@ class ETS:
         spread = np.empty(view.h)
         ahead.forecast(x, len(z), form[3], m, smoothing[3], mean)
         ahead.variance(x, len(z), form, m, smoothing, mean, spread)
-        mean, sd = _on_scale(mean, spread, power, shift)
+        mean, sd = scale.restore(mean, spread, power, shift)
         aicc = float(_aicc(np.array([value]), point, view, last=True)[0])
         residuals = np.empty(len(z))
         kernels.residuals(z, len(z), form, m, smoothing, residuals)
@@ -223,51 +223,6 @@ def _form(point: Point) -> np.ndarray:
     )
 
 
-def _transform(view: View, power: float) -> tuple[Floats, float]:
-    """Give the series on the scale of the fit, and the shift that made it positive."""
-    if power == 1:
-        return view.y, 0.0
-    if view.low < 0:
-        raise EntityError(f"a power of {power:g} needs values from 0 on, found {view.low:g}")
-    shift, _ = _logs(view)
-    z = np.empty_like(view.y)
-    boxcox.transform(view.y + shift, power, z)
-    return z, shift
-
-
-@lru_cache(maxsize=16)
-def _logs(view: View) -> tuple[float, Floats]:
-    """Give the shift of a view, and the sum of logs before each cutoff and in all, [W + 1].
-
-    Where there are zeros the shift is half the smallest positive value before the first window.
-    """
-    shift = 0.0
-    if view.low <= 0:
-        past = view.y[: view.cutoffs[0]] if len(view.cutoffs) else view.y
-        positive = past[past > 0]
-        shift = 0.5 * float(positive.min()) if len(positive) else 1.0
-    log_y = np.log(view.y + shift)
-    sums = np.cumsum(np.where(np.isnan(log_y), 0.0, log_y))
-    return shift, sums[[*(view.cutoffs - 1), -1]]
-
-
-def _on_scale(mean: Floats, variance: Floats, power: float, shift: float) -> tuple[Floats, Floats]:
-    """Give mean and standard deviation on the scale of the data."""
-    sd = np.sqrt(variance)
-    if power == 1:
-        return mean, sd
-    low, high = mean - sd, mean + sd
-    for part in (mean, low, high):
-        _back(part, power, shift)
-    return mean, 0.5 * (high - low)
-
-
-def _back(part: Floats, power: float, shift: float) -> None:
-    flat = part.reshape(-1)
-    boxcox.inverse(flat, power, flat)
-    part -= shift
-
-
 def _aicc(minus_two_loglik: Floats, point: Point, view: View, *, last: bool = False) -> Floats:
     """Give AICc on the scale of the data, before each cutoff and in all, or in all alone."""
     at = slice(-1, None) if last else slice(None)
@@ -275,7 +230,7 @@ def _aicc(minus_two_loglik: Floats, point: Point, view: View, *, last: bool = Fa
     k = n_params(str(point["trend"]), str(point["season"]), view.season_length)
     left = np.maximum(view.counts[at] - k - 1.0, 0.5)
     value = minus_two_loglik + 2.0 * k + 2.0 * k * (k + 1.0) / left
-    return value if power == 1 else value - 2.0 * (power - 1.0) * _logs(view)[1][at]
+    return value if power == 1 else value - 2.0 * (power - 1.0) * scale.log_sums(view)[at]
 
 
 def _power(point: Point) -> float:

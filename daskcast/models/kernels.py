@@ -1,8 +1,7 @@
 """Compiled kernels of exponential smoothing in innovations state-space form.
 
-Covers one pass over a series, start values and the search for smoothing parameters. Does not cover
-forecasts and their variance (``ahead``), which forms are admissible (``ets``), nor what is tuned
-(``tune``).
+Covers one pass over a series, start values, and what a fit minimises. Does not cover the minimum
+(``simplex``), forecasts and their variance (``ahead``), nor which forms are admissible (``ets``).
 
 The recursions of an additive and a multiplicative error are the same in terms of the plain
 one-step error ``d = y - mu`` (Hyndman, Koehler, Ord and Snyder, 2008, table 2.2 and 2.3): the error
@@ -40,9 +39,6 @@ LIKELIHOOD, ABSOLUTE = range(2)
 
 _TWO_PI = 2.0 * math.pi
 _BIG = 1e300
-#: edge of the first simplex
-_EDGE = 0.25
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -250,103 +246,6 @@ def objective(
             return _BIG
         return 2.0 * n * math.log(max(x[ABSE], 1e-300)) + penalty
     return minus_two_loglik(x, relative) + penalty
-
-
-@kernel
-def rank(values: Floats, p: int) -> tuple[int, int, int]:
-    """Give the positions of the best, the worst and the second worst of ``p + 1`` values."""
-    best = 0
-    worst = 0
-    for i in range(1, p + 1):
-        if values[i] < values[best]:
-            best = i
-        if values[i] >= values[worst]:
-            worst = i
-    second = best
-    for i in range(p + 1):
-        if i != worst and values[i] > values[second]:
-            second = i
-    return best, worst, second
-
-
-@kernel
-def blend_points(a: Floats, b: Floats, share: float, p: int, out: Floats) -> None:
-    """Write ``a + share * (b - a)`` to ``out``."""
-    for j in range(p):
-        out[j] = a[j] + share * (b[j] - a[j])
-
-
-@kernel
-def fit(
-    y: Floats,
-    n: int,
-    form: Ints,
-    m: int,
-    u: Floats,
-    tolerance: float,
-    most: int,
-    smoothing: Floats,
-    x: Floats,
-) -> int:
-    """Minimise the objective over the unit cube by Nelder and Mead (1965) from ``u``.
-
-    On return ``u`` is the best point, ``smoothing`` its parameters, ``x`` the states after the
-    last value. Gives the number of evaluations.
-    """
-    end = np.zeros(HEAD + m)
-    end_states(y, n, form[1], form[3], m, end)
-    p = set_smoothing(u, form[1], form[2], form[3], smoothing)
-    simplex = np.zeros((5, 4))
-    values = np.zeros(5)
-    for i in range(p + 1):
-        for j in range(4):
-            simplex[i, j] = u[j]
-        if i > 0:
-            simplex[i, i - 1] += _EDGE if u[i - 1] < 0.5 else -_EDGE
-        values[i] = objective(simplex[i], y, n, form, m, end, smoothing, x)
-    used = p + 1
-    centre = np.zeros(4)
-    trial = np.zeros(4)
-    other = np.zeros(4)
-    while used < most:
-        best, worst, second = rank(values, p)
-        if values[worst] - values[best] <= tolerance:
-            break
-        for j in range(p):
-            centre[j] = 0.0
-            for i in range(p + 1):
-                if i != worst:
-                    centre[j] += simplex[i, j] / p
-        blend_points(centre, simplex[worst], -1.0, p, trial)
-        value = objective(trial, y, n, form, m, end, smoothing, x)
-        used += 1
-        share = 0.0
-        if value < values[best]:
-            share = -2.0
-        elif value >= values[worst]:
-            share = 0.5
-        elif value >= values[second]:
-            share = -0.5
-        if share != 0.0:
-            blend_points(centre, simplex[worst], share, p, other)
-            further = objective(other, y, n, form, m, end, smoothing, x)
-            used += 1
-            if further < min(value, values[worst]):
-                value = further
-                blend_points(other, other, 0.0, p, trial)
-            elif share == 0.5:
-                for i in range(p + 1):
-                    if i != best:
-                        blend_points(simplex[i], simplex[best], 0.5, p, simplex[i])
-                        values[i] = objective(simplex[i], y, n, form, m, end, smoothing, x)
-                        used += 1
-                continue
-        blend_points(trial, trial, 0.0, p, simplex[worst])
-        values[worst] = value
-    best = rank(values, p)[0]
-    blend_points(simplex[best], simplex[best], 0.0, p, u)
-    objective(u, y, n, form, m, end, smoothing, x)
-    return used
 
 
 @kernel

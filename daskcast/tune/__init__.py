@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daskcast.tune.blend import Blend, blend, score
+from daskcast import intervals
+from daskcast.tune.blend import Blend, Windows, blend, prequential, score
+from daskcast.tune.reach import Reach
 from daskcast.tune.recipe import Form, Recipe, cook
 from daskcast.tune.search import Judge, SearchRules, Tried, entity_seed, search
 
@@ -19,7 +21,18 @@ if TYPE_CHECKING:
     from daskcast.models import Family, View
     from daskcast.records import Scores
 
-__all__ = ["Form", "Judge", "Recipe", "SearchRules", "Tuned", "cook", "entity_seed", "tune"]
+__all__ = [
+    "Form",
+    "Judge",
+    "Reach",
+    "Recipe",
+    "SearchRules",
+    "Tuned",
+    "Windows",
+    "cook",
+    "entity_seed",
+    "tune",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,8 @@ class Tuned:
     ----------
     blend : Blend
     scores : Scores
+    windows : Windows or None
+        What the blend would have said on each window; None without one.
     tried : list of Tried
         In the order of evaluation.
     stopped_by : str
@@ -42,6 +57,7 @@ class Tuned:
 
     blend: Blend
     scores: Scores
+    windows: Windows | None
     tried: list[Tried]
     stopped_by: str
     scaled: bool
@@ -49,7 +65,9 @@ class Tuned:
 
     def recipe(self, unit: float) -> Recipe:
         """Give what to keep of it; ``unit`` is what the series was divided by."""
-        return Recipe(tuple(map(self._form, self.blend.fitted)), unit)
+        told = self.windows
+        errors = intervals.scores(told.truth, told.mean, told.sd) if told else ()
+        return Recipe(tuple(map(self._form, self.blend.fitted)), unit, errors)
 
     def label(self, position: int) -> str:
         """Name the form of a point that was tried."""
@@ -88,9 +106,11 @@ def tune(
     """
     judge = Judge(view, rules.loss)
     tried, stopped_by = search(view, families, judge, rules, unique_id)
+    windows = prequential(view, tried, judge, select)
     return Tuned(
         blend=blend(view, tried, select),
-        scores=score(view, tried, judge, select),
+        scores=score(view, judge, windows, tried),
+        windows=windows,
         tried=tried,
         stopped_by=stopped_by,
         scaled=judge.scaled,

@@ -3,10 +3,11 @@
 Covers weights, the prequential scores of the blend on the windows, and the final forecast with
 its variance. Does not cover which points are tried (``search``).
 
-A weight is ``exp(-(AICc - min AICc) / 20) * loss ** -2``. Plain AICc weights (temperature 1)
-stake nearly all on one form; the lowest rolling error alone is a noisy judge. Both together,
-tempered, are far ahead on the monthly series of M1, and within 2 % of plain AICc weights on the
-others (bench/weights.py).
+Within a family a weight is ``exp(-(AICc - min AICc) / 20) * loss ** -2``. Plain AICc weights
+(temperature 1) stake nearly all on one form; the lowest rolling error alone is a noisy judge. Both
+together, tempered, are far ahead on the monthly series of M1, and within 2 % of plain AICc weights
+on the others (bench/weights.py). Across families, whose likelihoods do not compare, each as a whole
+weighs ``loss ** -2``: nearly alike where they do about as well, little where one fails.
 
 Shapes: K points, W windows, H steps.
 """
@@ -28,13 +29,15 @@ from daskcast.tune.reach import Reach
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from daskcast.models import Family, Fitted, View
     from daskcast.records import Floats
     from daskcast.tune.search import Judge, Tried
 
 _TEMPERATURE = 10.0
 _SHARPNESS = 2.0
-#: points below this share of the weight are not fitted to all of the past
+#: points below this share of their family's largest weight are not fitted to all of the past
 _TRIM = 0.03
 
 
@@ -64,8 +67,8 @@ class Blend:
 def weigh(aicc: Floats, losses: Floats | None, families: Sequence[Family]) -> Floats:
     """Give the weights of points.
 
-    Likelihoods compare only within a family: across families each family as a whole is weighed by
-    the loss of its best point.
+    Likelihoods compare only within a family. Across families each as a whole is weighed by
+    the loss that its points have on average, and all alike before the first window.
 
     Parameters
     ----------
@@ -80,16 +83,25 @@ def weigh(aicc: Floats, losses: Floats | None, families: Sequence[Family]) -> Fl
     ndarray of float64, shape [K]
         Sum to one.
     """
+    members = _members(families)
     weights = np.zeros(len(aicc))
-    for name in dict.fromkeys(family.name for family in families):
-        member = np.array([family.name == name for family in families])
+    for member in members:
         share = _tempered(aicc[member])
         if losses is not None:
             share *= _inverse(losses[member])
-        total = 1.0 if losses is None else float(_inverse(losses)[member].max())
-        weights[member] = total * share / share.sum()
+        weights[member] = share / share.sum()
+    if losses is not None:
+        averages = np.array([(weights[member] * losses[member]).sum() for member in members])
+        for member, share_of_all in zip(members, _inverse(averages), strict=True):
+            weights[member] *= share_of_all
     weights /= weights.sum()
     return weights
+
+
+def _members(families: Sequence[Family]) -> list[NDArray[np.bool_]]:
+    """Tell of each family which points are its."""
+    names = [family.name for family in families]
+    return [np.array([name == one for name in names]) for one in dict.fromkeys(names)]
 
 
 def _tempered(aicc: Floats) -> Floats:
@@ -105,15 +117,25 @@ def _inverse(losses: Floats) -> Floats:
     return share
 
 
-def score(view: View, tried: Sequence[Tried], judge: Judge, select: str = "blend") -> Scores:
-    """Score the blend on each window as it would have been made then; see :func:`prequential`."""
-    known = [t for t in tried if t.rolled is not None]
-    if not len(view.cutoffs) or not known:
-        return Scores(n_windows=len(view.cutoffs))
-    return _scores(view, judge, prequential(view, known, select), min(t.loss for t in known))
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What the blend would have said on each window.
+
+    Parameters
+    ----------
+    mean, sd : ndarray of float64, shape [W, H]
+        ``sd`` is NaN where no form could say.
+    truth : ndarray of float64, shape [W, H]
+    """
+
+    mean: Floats
+    sd: Floats
+    truth: Floats
 
 
-def prequential(view: View, known: Sequence[Tried], select: str = "blend") -> Floats:
+def prequential(
+    view: View, tried: Sequence[Tried], judge: Judge, select: str = "blend"
+) -> Windows | None:
     """Blend the forecasts of each window, or take the best one, as it would have been done then.
 
     On each window the weights know the windows before it, and the likelihood of its own past.
@@ -124,31 +146,47 @@ def prequential(view: View, known: Sequence[Tried], select: str = "blend") -> Fl
     Parameters
     ----------
     view : View
-        With at least one window.
-    known : sequence of Tried
-        Points that could be fitted, at least one, in the order of evaluation.
+    tried : sequence of Tried
+        In the order of evaluation.
+    judge : Judge
     select : {"blend", "best"}
 
     Returns
     -------
-    ndarray of float64, shape [W, H]
+    Windows or None
+        None without a window, or a point that could be fitted.
     """
+    known = [t for t in tried if t.rolled is not None]
+    if not len(view.cutoffs) or not known:
+        return None
     design = [t for t in known if t.origin != "ask"] or known[:1]
     forecasts = np.array([t.rolled.forecasts for t in design if t.rolled])
+    spreads = np.array([t.rolled.sd for t in design if t.rolled])
     aicc = np.array([t.rolled.aicc for t in design if t.rolled])
     losses = np.array([t.losses for t in design])
     families = [t.family for t in design]
-    blended = np.empty((len(view.cutoffs), view.h))
+    mean, sd = np.empty((2, len(view.cutoffs), view.h))
     for w, cutoff in enumerate(view.cutoffs):
         so_far = losses[:, :w].mean(axis=1) if w else None
         weights = weigh(aicc[:, w], so_far, families)
-        sane = Reach.of(view.y[:cutoff], view.h).holds(forecasts[:, w])
+        sane = Reach.of(view.y[:cutoff], view.h, view.floor).holds(forecasts[:, w])
         if sane.any():
             weights = np.where(sane, weights, 0.0)
         if select == "best":
             weights = _best(weights, so_far)
-        blended[w] = (weights[:, None] * forecasts[:, w]).sum(axis=0) / weights.sum()
-    return blended
+        mean[w], sd[w] = _moments(weights / weights.sum(), forecasts[:, w], spreads[:, w])
+    return Windows(mean, sd, judge.truth)
+
+
+def _moments(weights: Floats, means: Floats, sds: Floats) -> tuple[Floats, Floats]:
+    """Give mean and standard deviation of a mixture, [H]; a form without weight says nothing.
+
+    Sums over the first axis, not matrix products: equal to the bit with any BLAS.
+    """
+    part = weights > 0
+    column, means, sds = weights[part, None], means[part], sds[part]
+    mean = (column * means).sum(axis=0)
+    return mean, np.sqrt((column * (sds * sds + (means - mean) ** 2)).sum(axis=0))
 
 
 def _best(weights: Floats, losses: Floats | None) -> Floats:
@@ -158,9 +196,13 @@ def _best(weights: Floats, losses: Floats | None) -> Floats:
     return chosen
 
 
-def _scores(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scores:
+def score(view: View, judge: Judge, windows: Windows | None, tried: Sequence[Tried]) -> Scores:
+    """Score what :func:`prequential` gave, beside the seasonal naive forecast."""
+    if windows is None:
+        return Scores(n_windows=len(view.cutoffs))
     naive = SeasonalNaive()
     baseline = np.array([naive.forecast(view.y[:c], view)[0] for c in view.cutoffs])
+    blended = windows.mean
     mase, naive_mase, rmsse = (math.nan,) * 3
     if judge.scaled:
         mase = float((metrics.mae(blended, judge.truth) / judge.scale_mae).mean())
@@ -168,7 +210,7 @@ def _scores(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scor
         rmsse = float(np.sqrt(metrics.mse(blended, judge.truth) / judge.scale_mse).mean())
     return Scores(
         n_windows=len(view.cutoffs),
-        tune_loss=tune_loss,
+        tune_loss=min(t.loss for t in tried if t.rolled is not None),
         cv_mase=mase,
         cv_rmsse=rmsse,
         cv_smape=float(metrics.smape(blended, judge.truth).mean()),
@@ -221,13 +263,17 @@ def _worth_fitting(known: Sequence[Tried], losses: Floats, select: str) -> list[
     if select == "best":
         return [int(losses.argmin())]
     aicc = np.array([t.rolled.aicc[-1] for t in known if t.rolled])
-    weights = weigh(aicc, losses, [t.family for t in known])
-    return [int(i) for i in np.flatnonzero(weights >= _TRIM * weights.max())]
+    families = [t.family for t in known]
+    weights = weigh(aicc, losses, families)
+    floor = np.zeros(len(known))
+    for member in _members(families):
+        floor[member] = _TRIM * weights[member].max()
+    return [int(i) for i in np.flatnonzero(weights >= floor)]
 
 
 def _finish_each(view: View, tried: Sequence[Tried], positions: Sequence[int]) -> dict[int, Fitted]:
     """Fit points to all of the past; what cannot be fitted, or forecasts absurdly, is left out."""
-    reach = Reach.of(view.y, view.h)
+    reach = Reach.of(view.y, view.h, view.floor)
     done = {i: _finish(view, tried[i]) for i in positions}
     return {
         i: fitted
@@ -255,11 +301,8 @@ def average(weights: Floats, fitted: dict[int, Fitted], n_tried: int, n_left_out
     n_tried, n_left_out : int
     """
     means = np.array([done.mean for done in fitted.values()])
-    variances = np.array([done.sd**2 for done in fitted.values()])
-    column = weights[:, None]
-    # sums over the first axis, not matrix products: equal to the bit with any BLAS
-    mean = (column * means).sum(axis=0)
-    variance = (column * (variances + (means - mean) ** 2)).sum(axis=0)
+    sds = np.array([done.sd for done in fitted.values()])
+    mean, sd = _moments(weights, means, sds)
     spread = np.zeros(n_tried)
     spread[list(fitted)] = weights
-    return Blend(mean, np.sqrt(variance), spread, fitted, n_left_out)
+    return Blend(mean, sd, spread, fitted, n_left_out)

@@ -5,7 +5,8 @@ Covers the rule by which a form is left out of the blend as absurd. Does not cov
 A form fitted to few observations, or to a scale that is exponential, can explode: its likelihood
 is fine, and even a small weight of it spoils the blend. The rule: over a horizon of up to a quarter
 of the past, the mean leaves the range of the past by no more than that range, and the standard
-deviation is no larger than it; over a longer horizon, by as much more as it is longer.
+deviation is no larger than it; over a longer horizon, by as much more as it is longer. Where
+forecasts have a floor, the mean does not fall below it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Reach:
     sd: float
 
     @classmethod
-    def of(cls, past: Floats, h: int) -> Self:
+    def of(cls, past: Floats, h: int, floor: float = -np.inf) -> Self:
         """Take the reach of a past.
 
         Parameters
@@ -46,6 +47,7 @@ class Reach:
         past : ndarray of float64, shape [T]
             NaN where an observation is missing.
         h : int
+        floor : float
 
         Examples
         --------
@@ -56,7 +58,7 @@ class Reach:
         known = past[~np.isnan(past)]
         low, high = float(known.min()), float(known.max())
         reach = (high - low) * max(1.0, 4.0 * h / len(past))
-        return cls(low - reach, high + reach, reach)
+        return cls(max(low - reach, floor), high + reach, reach)
 
     def holds(self, mean: Floats, sd: Floats | None = None) -> NDArray[np.bool_]:
         """Tell whether forecasts keep within reach.

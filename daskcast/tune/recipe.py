@@ -13,6 +13,7 @@ import numpy as np
 
 from daskcast.errors import EntityError
 from daskcast.tune.blend import Blend, average
+from daskcast.tune.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,9 @@ class Recipe:
     forms : tuple of Form
     unit : float
         What the series was divided by before it was modelled; some parameters depend on it.
+    scores : tuple of tuple of float
+        Errors on the windows for each step, where there are enough for intervals from them; see
+        :func:`daskcast.intervals.scores`.
 
     Examples
     --------
@@ -64,6 +68,7 @@ class Recipe:
 
     forms: tuple[Form, ...]
     unit: float
+    scores: tuple[tuple[float, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain JSON values."""
@@ -77,7 +82,8 @@ class Recipe:
             }
             for form in self.forms
         ]
-        return {"unit": self.unit, "forms": forms}
+        kept = {"scores": [list(step) for step in self.scores]} if self.scores else {}
+        return {"unit": self.unit, "forms": forms, **kept}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Self:
@@ -86,11 +92,21 @@ class Recipe:
             Form(one["form"], one["family"], one["point"], one["params"], one["weight"])
             for one in told["forms"]
         )
-        return cls(forms, told["unit"])
+        return cls(forms, told["unit"], tuple(map(tuple, told.get("scores", ()))))
 
 
-def cook(view: View, recipe: Recipe, families: Sequence[Family], *, keep: bool = True) -> Blend:
+def cook(
+    view: View,
+    recipe: Recipe,
+    families: Sequence[Family],
+    *,
+    keep: bool = True,
+    within_reach: bool = True,
+) -> Blend:
     """Forecast by a recipe, without a search.
+
+    A form that cannot be fitted to this past, or forecasts absurdly from it, is left out, as it is
+    after a search.
 
     Parameters
     ----------
@@ -101,11 +117,13 @@ def cook(view: View, recipe: Recipe, families: Sequence[Family], *, keep: bool =
         Those that the recipe names, at least.
     keep : bool
         Take the parameters of the recipe; else estimate them afresh from this past.
+    within_reach : bool
+        Leave out forms that leave their past too far.
 
     Raises
     ------
     EntityError
-        Where a family is missing, or none of the forms can be fitted to this past.
+        Where a family is missing, or no form is left.
     """
     known = {family.name: family for family in families}
     missing = sorted({form.family for form in recipe.forms} - set(known))
@@ -114,14 +132,20 @@ def cook(view: View, recipe: Recipe, families: Sequence[Family], *, keep: bool =
             f"the recipe needs the model families {', '.join(missing)}, which are not given"
         )
     done: dict[int, Fitted] = {}
+    reach = Reach.of(view.y, view.h, view.floor)
     for i, form in enumerate(recipe.forms):
         try:
             params = form.params if keep and form.params else None
-            done[i] = known[form.family].finish(view, form.point, params)
+            fitted = known[form.family].finish(view, form.point, params)
         except EntityError:
             continue
+        if not within_reach or reach.holds(fitted.mean, fitted.sd):
+            done[i] = fitted
     if not done:
-        raise EntityError(f"none of the {len(recipe.forms)} forms of the recipe could be fitted")
+        raise EntityError(
+            f"none of the {len(recipe.forms)} forms of the recipe can be fitted to what the "
+            "history is now and keeps within its reach; fit again"
+        )
     weights = np.array([recipe.forms[i].weight for i in done])
     n_lost = len(recipe.forms) - len(done)
     if n_lost:  # else they sum to one, and dividing would change the last bit

@@ -19,15 +19,16 @@ from skopt import Optimizer
 from daskcast import metrics
 from daskcast.errors import EntityError
 from daskcast.models import Rolled
-from daskcast.tune.space import FiniteSpace
+from daskcast.tune.space import FiniteSpace, pool
 from daskcast.tune.surrogate import FixedGP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from daskcast.models import Family, Space, View
+    from daskcast.models import Family, View
     from daskcast.models.base import Point
     from daskcast.records import Floats
+    from daskcast.tune.space import Pool
 
 #: points that are drawn for each ask: fewer than there are, so that the seed matters
 _CANDIDATES = 32
@@ -144,16 +145,13 @@ def search(
         In the order of evaluation.
     stopped_by : {"trials", "exhausted", "time"}
     """
-    seed = entity_seed(rules.seed, unique_id)
+    able = [(family, space) for family in families if (space := family.space(view)).points]
+    if not able:
+        return [], "exhausted"
+    points = pool(*map(tuple, zip(*able, strict=True)))
     deadline = math.inf if rules.seconds is None else time.monotonic() + rules.seconds
-    tried: list[Tried] = []
-    reasons = set()
-    for family in families:
-        space = family.space(view)
-        if space.points:
-            walk = _walk(space, view, rules, seed)
-            reasons.add(_evaluate_all(_Bench(view, family, judge, deadline), walk, tried))
-    return tried, next((r for r in ("time", "trials") if r in reasons), "exhausted")
+    walk = _walk(points, view, rules, entity_seed(rules.seed, unique_id))
+    return _evaluate_all(_Bench(view, points, judge, deadline), walk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,68 +159,71 @@ class _Bench:
     """Where points are evaluated."""
 
     view: View
-    family: Family
+    points: Pool
     judge: Judge
     deadline: float
 
-    def evaluate(self, point: Point, origin: str) -> Tried:
+    def evaluate(self, position: int, origin: str) -> Tried:
         """Fit a point on the windows and score it; a point that cannot be fitted has no loss."""
+        family, point = self.points.families[position], self.points.points[position]
         if not len(self.view.cutoffs):
             none = np.empty((0, self.view.h))
             unscored = Rolled(none, none, np.full(1, math.nan))
-            return Tried(self.family, point, unscored, np.empty(0), 0.0, origin)
+            return Tried(family, point, unscored, np.empty(0), 0.0, origin)
         begun = time.perf_counter()
         try:
-            rolled = self.family.roll(self.view, point)
+            rolled = family.roll(self.view, point)
             losses = self.judge.losses(rolled.forecasts)
         except EntityError:
             rolled = None
         if rolled is None or not np.all(np.isfinite(losses)):
             rolled, losses = None, np.full(len(self.view.cutoffs), math.nan)
-        return Tried(self.family, point, rolled, losses, time.perf_counter() - begun, origin)
+        return Tried(family, point, rolled, losses, time.perf_counter() - begun, origin)
 
 
-Walk = Generator[tuple["Point", str], float, str]
+#: yields positions in the pool and their origin, takes losses, returns why it ended
+Walk = Generator[tuple[int, str], float, str]
 
 
-def _evaluate_all(bench: _Bench, walk: Walk, tried: list[Tried]) -> str:
-    """Evaluate what the walk proposes, tell it each loss; give the reason for which it ended."""
+def _evaluate_all(bench: _Bench, walk: Walk) -> tuple[list[Tried], str]:
+    """Evaluate what the walk proposes, tell it each loss; say why it ended."""
+    tried: list[Tried] = []
     loss = None
     while True:
         # around the walk alone: a family that raises StopIteration has failed, it ends no search
         try:
-            point, origin = next(walk) if loss is None else walk.send(loss)
+            position, origin = next(walk) if loss is None else walk.send(loss)
         except StopIteration as end:
-            return str(end.value)
-        tried.append(bench.evaluate(point, origin))
+            return tried, str(end.value)
+        tried.append(bench.evaluate(position, origin))
         if time.monotonic() > bench.deadline:
-            return "time"
+            return tried, "time"
         loss = tried[-1].loss
 
 
-def _walk(space: Space, view: View, rules: SearchRules, seed: int) -> Walk:
-    """Choose how the space is walked; without a window there is no loss to search by."""
+def _walk(points: Pool, view: View, rules: SearchRules, seed: int) -> Walk:
+    """Choose how the pool is walked; without a window there is no loss to search by."""
     if rules.engine == "portfolio":
-        return _listed(space.points[: space.n_portfolio], "portfolio")
+        return _listed(points.n_portfolio, "portfolio")
     if not len(view.cutoffs):
-        return _listed(space.points[: min(space.n_portfolio, rules.trials)], "design")
-    return _ask(space, rules, seed)
+        return _listed(min(points.n_portfolio, rules.trials), "design")
+    return _ask(points, rules, seed)
 
 
-def _listed(points: Sequence[Point], origin: str) -> Walk:
-    for point in points:
-        yield point, origin
+def _listed(n_points: int, origin: str) -> Walk:
+    for position in range(n_points):
+        yield position, origin
     return "exhausted"
 
 
-def _ask(space: Space, rules: SearchRules, seed: int) -> Walk:
+def _ask(points: Pool, rules: SearchRules, seed: int) -> Walk:
     """Propose the first points, then what the optimizer asks for, until the trials are spent."""
-    finite = FiniteSpace(space)
-    n_design = min(max(rules.trials // 2, 1), len(space.points))
+    finite = FiniteSpace(points)
+    n_design = min(max(rules.trials // 2, 1), len(points.points))
     losses = []
-    for row, point in zip(finite.rows[:n_design], space.points, strict=False):
+    for position, row in enumerate(finite.rows[:n_design]):
         finite.see(row)
-        losses.append((yield point, "design"))
+        losses.append((yield position, "design"))
     if rules.trials <= n_design or not finite.unseen:
         return "exhausted" if not finite.unseen else "trials"
     optimizer = Optimizer(
@@ -239,8 +240,7 @@ def _ask(space: Space, rules: SearchRules, seed: int) -> Walk:
     optimizer.tell(finite.rows[:n_design], _told(losses))
     for left in reversed(range(rules.trials - n_design)):
         row = optimizer.ask()
-        position = finite.see(row)
-        loss = yield space.points[position], "ask"
+        loss = yield finite.see(row), "ask"
         if not finite.unseen:
             return "exhausted"
         if left:  # nobody asks after the last

@@ -1,7 +1,7 @@
 """A finite search space for ``skopt.Optimizer``.
 
-Covers :class:`FiniteSpace`: the admissible points of one entity, from which only points not yet
-seen are drawn. Does not cover the search itself (``search``).
+Covers :class:`Pool`, the points of all families for one entity, and :class:`FiniteSpace`, of which
+only points not yet seen are drawn. Does not cover the search itself (``search``).
 
 ``skopt.space.Space`` draws from a product of dimensions, admissible or not, and transforms each
 dimension on every call. Here the points are listed once and their coordinates looked up, so that
@@ -10,7 +10,9 @@ the acquisition is minimised over every point that is left, and none is proposed
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,14 +22,66 @@ from skopt.space import Space as SkoptSpace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from daskcast.models import Space
+    from daskcast.models import Family, Space
+    from daskcast.models.base import Point
     from daskcast.records import Floats, Scalar
 
 Row = list["Scalar"]
 
+#: how far apart points of two families lie at least, in units of the surrogate's kernel
+_APART = 0.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """The points of all families for one entity, the best first ones of each in front, in turn.
+
+    Parameters
+    ----------
+    families : tuple of Family, length n
+        Of each point.
+    points : tuple of mapping, length n
+    codes : ndarray of float64, shape [n, d]
+        Coordinates; those of each family lie in dimensions of their own.
+    n_portfolio : int
+        How many of the leading points are evaluated where nothing is searched.
+    """
+
+    families: tuple[Family, ...]
+    points: tuple[Point, ...]
+    codes: Floats
+    n_portfolio: int
+
+
+@lru_cache(maxsize=256)
+def pool(families: tuple[Family, ...], spaces: tuple[Space, ...]) -> Pool:
+    """Put the spaces of several families together."""
+    first = [[(f, i) for i in range(space.n_portfolio)] for f, space in enumerate(spaces)]
+    rest = [
+        [(f, i) for i in range(space.n_portfolio, len(space.points))]
+        for f, space in enumerate(spaces)
+    ]
+    order = [*_in_turn(first), *_in_turn(rest)]
+    widths = [space.codes.shape[1] + 1 for space in spaces]
+    starts = np.cumsum([0, *widths])
+    codes = np.zeros((len(order), int(starts[-1])))
+    for row, (f, i) in zip(codes, order, strict=True):
+        row[starts[f]] = _APART
+        row[starts[f] + 1 : starts[f + 1]] = spaces[f].codes[i]
+    return Pool(
+        tuple(families[f] for f, _ in order),
+        tuple(spaces[f].points[i] for f, i in order),
+        codes,
+        sum(map(len, first)),
+    )
+
+
+def _in_turn(lists: Sequence[Sequence[tuple[int, int]]]) -> list[tuple[int, int]]:
+    return [one for one in chain.from_iterable(zip_longest(*lists)) if one is not None]
+
 
 class _Tables(NamedTuple):
-    """What all entities with the same space share."""
+    """What all entities with the same pool share."""
 
     dimensions: list[Categorical]
     rows: list[Row]
@@ -36,29 +90,34 @@ class _Tables(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _tables(space: Space) -> _Tables:
-    rows = [list(point.values()) for point in space.points]
-    values = {name: sorted({p[name] for p in space.points}) for name in space.points[0]}  # type: ignore[type-var]
+def _tables(points: Pool) -> _Tables:
+    """Name each choice; one that a family has not is None."""
+    names = list(dict.fromkeys(name for point in points.points for name in point))
+    rows: list[Row] = [
+        [family.name, *[point.get(name) for name in names]]
+        for family, point in zip(points.families, points.points, strict=True)
+    ]
+    columns = zip(["family", *names], zip(*rows, strict=True), strict=True)
     return _Tables(
-        [Categorical(values[name], name=name, transform="label") for name in values],
+        [Categorical(list(dict.fromkeys(c)), name=name, transform="label") for name, c in columns],
         rows,
         {tuple(row): i for i, row in enumerate(rows)},
-        {code.tobytes(): i for i, code in enumerate(space.codes)},
+        {code.tobytes(): i for i, code in enumerate(points.codes)},
     )
 
 
 class FiniteSpace(SkoptSpace):  # type: ignore[misc]
-    """The listed points of a family's space.
+    """The listed points of a pool.
 
     Parameters
     ----------
-    space : Space
+    points : Pool
     """
 
-    def __init__(self, space: Space) -> None:
-        tables = _tables(space)
+    def __init__(self, points: Pool) -> None:
+        tables = _tables(points)
         super().__init__(tables.dimensions)
-        self.codes = space.codes
+        self.codes = points.codes
         self.rows = tables.rows
         self._place = tables.place
         self._at_code = tables.at_code

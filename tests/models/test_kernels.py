@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 from statsmodels.tsa.holtwinters import ExponentialSmoothing
 
-from daskcast.models import ahead, boxcox, kernels
+from daskcast.models import ahead, boxcox, kernels, simplex
 
 FORMS = [(e, t, s) for e in "AM" for t in ("N", "A", "Ad") for s in "NAM"]
 WORDS = {"A": "add", "M": "mul", "N": None}
@@ -282,7 +282,7 @@ def test_fit_is_no_worse_than_a_general_optimizer(form):
             for u in (0.1, 0.3, 0.6)
         )
         u = np.full(4, 0.3)
-        kernels.fit(y, len(y), spec, m, u, 1e-2, 400, smoothing, x)
+        simplex.fit(y, len(y), spec, m, u, 1e-2, 400, smoothing, x)
         ours = kernels.minus_two_loglik(x, spec[0])
         assert ours <= best + 0.1 or ours <= best + 0.05 * abs(best)
 

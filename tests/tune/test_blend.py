@@ -87,14 +87,17 @@ def slow_weights(aicc, losses, names):
             shares.append(share if losses is None else share * losses[i] ** -2)
         share = 1.0 if math.isnan(lowest) else math.exp(-(a - lowest) / 20)
         share = share if losses is None else share * loss**-2
-        family = 1.0 if losses is None else min(losses[i] for i in own) ** -2
+        family = 1.0
+        if losses is not None:
+            shared = zip(shares, own, strict=True)
+            family = (sum(x * losses[i] for x, i in shared) / sum(shares)) ** -2
         weights.append(family * share / sum(shares))
     return [w / sum(weights) for w in weights]
 
 
 @given(data=st.data(), n=st.integers(1, 12), windows=st.booleans())
 def test_weights_are_those_documented(data, n, windows):
-    """Weights are ``exp(-dAICc / 20) / loss ** 2`` in a family, the best loss's across, sum one."""
+    """Weights are ``exp(-dAICc / 20) / loss ** 2`` in a family, by its mean loss across them."""
     aicc = np.array(data.draw(st.lists(AICC, min_size=n, max_size=n)))
     losses = data.draw(st.lists(LOSS, min_size=n, max_size=n)) if windows else None
     names = data.draw(st.lists(st.sampled_from("abc"), min_size=n, max_size=n))
@@ -125,7 +128,7 @@ def test_equal_points_weigh_the_same(aicc, losses):
 
 
 def test_likelihoods_of_families_are_not_compared():
-    """A family's AICc says nothing of another family: their best losses do."""
+    """A family's AICc says nothing of another family: the mean losses of their points do."""
     families = [Fake("one"), Fake("one"), Fake("other")]
     found = weigh(np.array([1e4, 1e4, -1e4]), np.array([1.0, 1.0, 2.0]), families)
     np.testing.assert_allclose(found, [0.4, 0.4, 0.2])
@@ -275,6 +278,33 @@ def test_without_windows_likelihood_decides(rng):
 # -- honest scores ----------------------------------------------------------------------------
 
 
+def said_of(view, tried, select="blend"):
+    """Give the blended forecasts of the windows."""
+    return prequential(view, tried, Judge(view, "mase"), select).mean
+
+
+def scored(view, tried, judge):
+    """Score the blend on the windows."""
+    return score(view, judge, prequential(view, tried, judge), tried)
+
+
+def slow_spread(tried, means, n_windows, h):
+    """Give the spread of the mixture of each window, one number after another."""
+    design = [one for one in tried if one.origin != "ask" and one.rolled is not None]
+    names = [one.family.name for one in design]
+    spread = np.empty((n_windows, h))
+    for w in range(n_windows):
+        past = [sum(one.losses[:w]) / w for one in design] if w else None
+        weights = slow_weights([one.rolled.aicc[w] for one in design], past, names)
+        for k in range(h):
+            square = 0.0
+            for x, one in zip(weights, design, strict=True):
+                off = one.rolled.forecasts[w, k] - means[w, k]
+                square += x * (one.rolled.sd[w, k] ** 2 + off * off)
+            spread[w, k] = math.sqrt(square)
+    return spread
+
+
 def slow_prequential(tried, n_windows, h):
     """Blend the forecasts of each window from its past, one number after another."""
     design = [one for one in tried if one.origin != "ask" and one.rolled is not None]
@@ -317,9 +347,12 @@ def test_scores_are_those_of_a_slow_version(engine, seed):
     view = view_of(y, 12, 12, CUTOFFS)
     tried, judge = tried_on(view, [ETS(), SeasonalNaive()], engine=engine)
     blended = slow_prequential(tried, 3, 12)
-    found = score(view, tried, judge)
+    found = scored(view, tried, judge)
     known = [one for one in tried if one.rolled is not None]
-    np.testing.assert_allclose(prequential(view, known), blended, rtol=1e-9)
+    windows = prequential(view, known, judge)
+    np.testing.assert_allclose(windows.mean, blended, rtol=1e-9)
+    np.testing.assert_allclose(windows.sd, slow_spread(tried, blended, 3, 12), rtol=1e-9)
+    np.testing.assert_array_equal(windows.truth, [y[c : c + 12] for c in CUTOFFS])
     mase, rmsse, smape = slow_scores(y, 12, CUTOFFS, blended)
     baseline = [SeasonalNaive().forecast(y[:c], view)[0] for c in CUTOFFS]
     naive_mase = slow_scores(y, 12, CUTOFFS, baseline)[0]
@@ -347,7 +380,7 @@ def test_scores_are_blind_to_the_future(engine, data):
     for values in (y, other):
         view = view_of(values, 12, 12, CUTOFFS)
         tried, _ = tried_on(view, [ETS(), Naive()], engine=engine)
-        said.append(prequential(view, [one for one in tried if one.rolled is not None]))
+        said.append(said_of(view, [one for one in tried if one.rolled is not None]))
     assert said[0][: w + 1].tobytes() == said[1][: w + 1].tobytes()
 
 
@@ -359,7 +392,7 @@ def test_scores_do_see_the_past(rng):
     said = []
     for values in (y, other):
         view = view_of(values, 12, 12, CUTOFFS)
-        said.append(prequential(view, tried_on(view)[0]))
+        said.append(said_of(view, tried_on(view)[0]))
     assert said[0][0].tobytes() == said[1][0].tobytes()
     assert not np.allclose(said[0][1:], said[1][1:])
 
@@ -369,7 +402,7 @@ def test_points_that_were_asked_for_take_no_part_in_scores(view):
     tried, judge = tried_on(view, engine="skopt")
     design = [one for one in tried if one.origin == "design"]
     assert len(design) < len(tried)
-    full, part = score(view, tried, judge), score(view, design, judge)
+    full, part = scored(view, tried, judge), scored(view, design, judge)
     assert replace(full, tune_loss=part.tune_loss) == part
     assert full.tune_loss <= part.tune_loss
 
@@ -378,8 +411,8 @@ def test_if_only_asked_points_were_fitted_the_first_of_them_is_scored(view):
     """Where no first point could be fitted, one that no loss had chosen is scored."""
     failed = replace(faked(1.0, 1.0, 0.0, 1.0), rolled=None, losses=np.full(3, math.nan))
     asked = [faked(mean, 1.0, 0.0, 1.0, origin="ask") for mean in (5.0, 9.0)]
-    assert np.all(prequential(view, [asked[0], asked[1]]) == 5.0)
-    found = score(view, [failed, *asked], Judge(view, "mase"))
+    assert np.all(said_of(view, [asked[0], asked[1]]) == 5.0)
+    found = scored(view, [failed, *asked], Judge(view, "mase"))
     assert math.isfinite(found.cv_mase)
 
 
@@ -397,12 +430,12 @@ def test_without_windows_scores_are_empty(rng):
     """Without a window, or without a point that could be judged, scores are empty."""
     view = view_of(airport(rng, 30), 12, 12)
     tried, judge = tried_on(view)
-    found = score(view, tried, judge)
+    found = scored(view, tried, judge)
     assert found.n_windows == 0
     assert math.isnan(found.cv_mase)
     view = view_of(airport(rng), 12, 12, CUTOFFS)
     failed = replace(faked(1.0, 1.0, 0.0, 1.0), rolled=None)
-    found = score(view, [failed], Judge(view, "mase"))
+    found = scored(view, [failed], Judge(view, "mase"))
     assert found.n_windows == 3
     assert math.isnan(found.cv_smape)
 
@@ -413,7 +446,7 @@ def test_without_a_scale_scaled_scores_are_empty():
     y[50:] += np.arange(10)
     view = view_of(y, 4, 4, np.array([40, 48]))
     tried, judge = tried_on(view)
-    found = score(view, tried, judge)
+    found = scored(view, tried, judge)
     assert all(map(math.isnan, (found.cv_mase, found.cv_rmsse, found.naive_mase, found.skill)))
     assert math.isfinite(found.cv_smape)
     assert math.isfinite(found.tune_loss)
@@ -423,7 +456,7 @@ def test_a_perfect_baseline_has_no_skill_beside_it():
     """Where the naive error of all windows is zero, skill is not defined rather than infinite."""
     y = np.concatenate([np.arange(40.0) % 3 + np.arange(40.0) ** 1.1, np.full(20, 88.0)])
     view = view_of(y, 1, 4, np.array([50, 54]))
-    found = score(view, *tried_on(view))
+    found = scored(view, *tried_on(view))
     assert found.naive_mase == 0.0
     assert math.isnan(found.skill)
 
@@ -433,7 +466,7 @@ def test_scores_of_best_are_those_of_the_best(view, engine):
     """With ``best`` each window scores the form with the lowest loss so far, not the blend."""
     tried, _ = tried_on(view, engine=engine)
     design = [one for one in tried if one.origin != "ask" and one.rolled is not None]
-    found = prequential(view, design, "best")
+    found = said_of(view, design, "best")
     heaviest = int(np.argmin([one.rolled.aicc[0] for one in design]))
     np.testing.assert_allclose(found[0], design[heaviest].rolled.forecasts[0], rtol=1e-12)
     for w in (1, 2):
@@ -457,7 +490,7 @@ def test_a_form_that_exploded_has_no_share_in_the_scores(view):
     """On a window a form beyond reach of that window's past weighs nothing."""
     low, high = float(np.nanmin(view.y[:48])), float(np.nanmax(view.y[:48]))
     inside = faked((low + high) / 2, 1.0, 0.0, 1.0)
-    found = prequential(view, [inside, faked(100 * high, 1.0, -50.0, 0.5)])
+    found = said_of(view, [inside, faked(100 * high, 1.0, -50.0, 0.5)])
     np.testing.assert_allclose(found, (low + high) / 2)
 
 
