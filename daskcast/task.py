@@ -6,6 +6,7 @@ Does not cover reading (``panel``), storing (``store``) or who calls (``engine``
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -22,14 +23,15 @@ from daskcast.errors import EntityError
 from daskcast.models import Naive, SeasonalNaive, families, view_of
 from daskcast.models.ets import LEAST, needs
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Series, Status, Trial
-from daskcast.tune import Form, Recipe, SearchRules, Tuned, tune
+from daskcast.tune import Form, Recipe, SearchRules, Tuned, cook, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from daskcast.config import ForecastConfig
     from daskcast.models import Family, View
-    from daskcast.records import Floats
+    from daskcast.records import Floats, Kept
+    from daskcast.tune.blend import Blend
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +81,10 @@ class TaskSettings:
 
 
 def run_batch(
-    batch: Sequence[Series], settings: TaskSettings, attempt: int = 1
+    batch: Sequence[Series],
+    settings: TaskSettings,
+    attempt: int = 1,
+    kept: Mapping[str, Kept] | None = None,
 ) -> list[EntityResult]:
     """Forecast the entities of a batch, one after another.
 
@@ -88,6 +93,8 @@ def run_batch(
     batch : sequence of Series
     settings : TaskSettings
     attempt : int
+    kept : mapping of str to Kept, optional
+        What an earlier fit left of each entity: forecasts come from there, without a search.
 
     Returns
     -------
@@ -105,19 +112,22 @@ def run_batch(
     >>> str(result.status), result.forecast.mean.shape
     ('ok', (12,))
     """
-    results = [run_entity(series, settings, attempt) for series in batch]
+    left = {} if kept is None else {series.unique_id: kept[series.unique_id] for series in batch}
+    results = [run_entity(one, settings, attempt, left.get(one.unique_id)) for one in batch]
     assert len(results) == len(batch)
     return results
 
 
-def run_entity(series: Series, settings: TaskSettings, attempt: int = 1) -> EntityResult:
+def run_entity(
+    series: Series, settings: TaskSettings, attempt: int = 1, kept: Kept | None = None
+) -> EntityResult:
     """Forecast one entity; never raises."""
     begun = time.perf_counter()
     with logs.bound(entity=series.unique_id):
         try:
             # overflow inside a hopeless form is an expected outcome of trying it
             with np.errstate(all="ignore"):
-                result = _run(series, settings)
+                result = _run(series, settings) if kept is None else _cook(series, settings, kept)
         except Exception as error:  # noqa: BLE001  one entity's trouble never stops another's
             failure = Failure(type(error).__name__, str(error), traceback.format_exc())
             result = _failed(series, failure)
@@ -277,6 +287,54 @@ def _fallback(series: Series, settings: TaskSettings, reason: Failure, unit: flo
         ),
         failure=reason,
         forecast=_forecast(series, settings, unit * mean, unit * sd),
+    )
+
+
+def _cook(series: Series, settings: TaskSettings, kept: Kept) -> EntityResult:
+    """Forecast by what a fit left; where that cannot be done any more, fall back and say why."""
+    if series.problem is not None or not kept.recipe:
+        return _failed(series, series.problem or kept.failure or Failure("Unknown", "never fitted"))
+    recipe = Recipe.from_dict(json.loads(kept.recipe))
+    plain = replace(series, y=series.y / recipe.unit)
+    view = view_of(plain.y, series.season_length, len(series.future))
+    known = (SeasonalNaive(), Naive(), *_families(settings.models))
+    try:
+        blend = cook(view, recipe, known, keep=not kept.refit)
+        forecast = _forecast(series, settings, recipe.unit * blend.mean, recipe.unit * blend.sd)
+    except EntityError as error:
+        return _fallback(plain, settings, Failure(type(error).__name__, str(error)), recipe.unit)
+    return EntityResult(
+        unique_id=series.unique_id,
+        status=Status.OK if kept.failure is None else Status.FALLBACK,
+        model=recipe.forms[0].label,
+        params=_refitted(recipe, blend).to_dict(),
+        n_obs=view.n_obs,
+        cutoff=series.cutoff,
+        checks={
+            **checks.check_entity(
+                series,
+                Scores(),
+                wanted_windows=settings.cv_windows,
+                needed=None,
+                scaled=False,
+                stopped_by="",
+            ),
+            "left_out": blend.n_left_out,
+        },
+        failure=kept.failure,
+        forecast=forecast,
+    )
+
+
+def _refitted(recipe: Recipe, blend: Blend) -> Recipe:
+    """Take over the parameters of a fit; a form that could not be fitted keeps its own."""
+    forms = enumerate(recipe.forms)
+    return replace(
+        recipe,
+        forms=tuple(
+            replace(form, params=blend.fitted[i].params) if i in blend.fitted else form
+            for i, form in forms
+        ),
     )
 
 
