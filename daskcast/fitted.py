@@ -81,7 +81,7 @@ def fit(
     run = forecast(df if isinstance(df, str | os.PathLike) else source, h, **options, **where)
     if run.manifest["data"]["fingerprint"] != source.fingerprint:
         raise DataError("the data changed while it was fitted; fit again")
-    return Bundle(options, h, _entities_of(run), _all_of(source)), run
+    return Bundle(options, run.config.h, _entities_of(run), _all_of(source)), run
 
 
 def cook(

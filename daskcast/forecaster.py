@@ -13,8 +13,9 @@ from sklearn.exceptions import NotFittedError
 
 from daskcast import fitted, picture
 from daskcast.api import FAILURE_COLUMNS, Run, forecast
-from daskcast.errors import ConfigError
+from daskcast.errors import ConfigError, StoreError
 from daskcast.records import Status
+from daskcast.redact import redact_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -374,6 +375,11 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             Where there is no model, or it is damaged, half-written or of another format.
         """
         bundle = fitted.load(path, models)
+        if unknown := sorted(set(bundle.options) - set(cls._get_param_names())):
+            raise StoreError(
+                f"the model at {redact_uri(str(path))} has options that this version of daskcast "
+                f"does not know: {', '.join(unknown)}; load it with the version that saved it"
+            )
         found = cls(h=bundle.h, **bundle.options)
         found.bundle_, found.failures_ = bundle, _failures_of(bundle)
         return found

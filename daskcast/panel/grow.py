@@ -68,7 +68,7 @@ def grow(old: Rows, new: Rows, *, duplicates: str = "fail", revise: bool = False
     parts = [settle(rows, duplicates).rows for rows in (old, new)]
     place = {unique_id: i for i, unique_id in enumerate(old.ids)}
     owners = [
-        np.repeat([place[unique_id] for unique_id in rows.ids], np.diff(rows.offsets))
+        np.repeat(np.array([place[x] for x in rows.ids], np.int64), np.diff(rows.offsets))
         for rows in parts
     ]
     fresh = np.repeat([False, True], [len(part.times) for part in parts])
