@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_LEFT_OUT = r'"left_out":[1-9]'
+
 
 class Where(TypedDict, total=False):
     """Where and how the work is done; as in :func:`daskcast.forecast`."""
@@ -107,15 +109,7 @@ def cook(
     """
     options = dict(bundle.options) if level is None else {**bundle.options, "level": level}
     run = forecast(bundle.source(refit=refit), bundle.h if h is None else h, **options, **where)
-    now = _entities_of(run)
-    lost = now.filter(pc.not_equal(now["status"], bundle.entities["status"]))
-    if len(lost):
-        logger.warning(
-            "%d of %d recipes could not be used: %s; failures_ says why",
-            len(lost),
-            len(now),
-            shorten(lost["unique_id"].to_pylist()),
-        )
+    _warn(_entities_of(run), bundle.entities)
     return run
 
 
@@ -193,6 +187,17 @@ def load(path: str | PathLike[str], models: Mapping[str, Any] | None) -> Bundle:
     codes, ids, _ = plain_ids(model.history["unique_id"], "unique_id")
     times, values = (model.history[name].to_numpy() for name in ("ds", "y"))
     return Bundle(model.options, model.h, model.entities, sort_rows(codes, ids, times, values))
+
+
+def _warn(now: pa.Table, fit: pa.Table) -> None:
+    """Say aloud which recipes could not be used as they are."""
+    for told, which in (
+        ("could not be used; failures_ says why", pc.not_equal(now["status"], fit["status"])),
+        ("lost some of their forms", pc.match_substring_regex(now["checks"], _LEFT_OUT)),
+    ):
+        ids = now.filter(which)["unique_id"].to_pylist()
+        if ids:
+            logger.warning("%d of %d recipes %s: %s", len(ids), len(now), told, shorten(ids))
 
 
 def _all_of(source: Source) -> Rows:

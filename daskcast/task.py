@@ -296,16 +296,17 @@ def _cook(series: Series, settings: TaskSettings, kept: Kept) -> EntityResult:
         return _failed(series, series.problem or kept.failure or Failure("Unknown", "never fitted"))
     recipe = Recipe.from_dict(json.loads(kept.recipe))
     plain = replace(series, y=series.y / recipe.unit)
+    if kept.failure is not None:
+        return _fallback(plain, settings, kept.failure, recipe.unit)
     view = view_of(plain.y, series.season_length, len(series.future))
-    known = (SeasonalNaive(), Naive(), *_families(settings.models))
     try:
-        blend = cook(view, recipe, known, keep=not kept.refit)
+        blend = cook(view, recipe, _families(settings.models), keep=not kept.refit)
         forecast = _forecast(series, settings, recipe.unit * blend.mean, recipe.unit * blend.sd)
     except EntityError as error:
         return _fallback(plain, settings, Failure(type(error).__name__, str(error)), recipe.unit)
     return EntityResult(
         unique_id=series.unique_id,
-        status=Status.OK if kept.failure is None else Status.FALLBACK,
+        status=Status.OK,
         model=recipe.forms[0].label,
         params=_refitted(recipe, blend).to_dict(),
         n_obs=view.n_obs,
@@ -321,7 +322,6 @@ def _cook(series: Series, settings: TaskSettings, kept: Kept) -> EntityResult:
             ),
             "left_out": blend.n_left_out,
         },
-        failure=kept.failure,
         forecast=forecast,
     )
 

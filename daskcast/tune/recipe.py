@@ -13,6 +13,7 @@ import numpy as np
 
 from daskcast.errors import EntityError
 from daskcast.tune.blend import Blend, average
+from daskcast.tune.reach import Reach
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,6 +93,9 @@ class Recipe:
 def cook(view: View, recipe: Recipe, families: Sequence[Family], *, keep: bool = True) -> Blend:
     """Forecast by a recipe, without a search.
 
+    A form that cannot be fitted to this past, or forecasts absurdly from it, is left out, as it is
+    after a search.
+
     Parameters
     ----------
     view : View
@@ -105,7 +109,7 @@ def cook(view: View, recipe: Recipe, families: Sequence[Family], *, keep: bool =
     Raises
     ------
     EntityError
-        Where a family is missing, or none of the forms can be fitted to this past.
+        Where a family is missing, or no form is left.
     """
     known = {family.name: family for family in families}
     missing = sorted({form.family for form in recipe.forms} - set(known))
@@ -114,14 +118,20 @@ def cook(view: View, recipe: Recipe, families: Sequence[Family], *, keep: bool =
             f"the recipe needs the model families {', '.join(missing)}, which are not given"
         )
     done: dict[int, Fitted] = {}
+    reach = Reach.of(view.y, view.h)
     for i, form in enumerate(recipe.forms):
         try:
             params = form.params if keep and form.params else None
-            done[i] = known[form.family].finish(view, form.point, params)
+            fitted = known[form.family].finish(view, form.point, params)
         except EntityError:
             continue
+        if reach.holds(fitted.mean, fitted.sd):
+            done[i] = fitted
     if not done:
-        raise EntityError(f"none of the {len(recipe.forms)} forms of the recipe could be fitted")
+        raise EntityError(
+            f"none of the {len(recipe.forms)} forms of the recipe can be fitted to what the "
+            "history is now and keeps within its reach; fit again"
+        )
     weights = np.array([recipe.forms[i].weight for i in done])
     n_lost = len(recipe.forms) - len(done)
     if n_lost:  # else they sum to one, and dividing would change the last bit
