@@ -328,14 +328,11 @@ def _cook(series: Series, settings: TaskSettings, kept: Kept) -> EntityResult:
 
 def _refitted(recipe: Recipe, blend: Blend) -> Recipe:
     """Take over the parameters of a fit; a form that could not be fitted keeps its own."""
-    forms = enumerate(recipe.forms)
-    return replace(
-        recipe,
-        forms=tuple(
-            replace(form, params=blend.fitted[i].params) if i in blend.fitted else form
-            for i, form in forms
-        ),
+    forms = tuple(
+        replace(form, params=blend.fitted[i].params) if i in blend.fitted else form
+        for i, form in enumerate(recipe.forms)
     )
+    return replace(recipe, forms=forms)
 
 
 def _recipe_of(baseline: SeasonalNaive | Naive, view: View, unit: float) -> Recipe:
