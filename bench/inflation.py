@@ -1,8 +1,8 @@
 """Learns what intervals are widened by, and prints the constants of ``daskcast/intervals.py``.
 
 Development data: the series of M1, forecast at their test period and one horizon before it, and the
-development half of the airports where their file is there (``data_sets.py``). For each season length
-the errors in standard deviations of the blend are compared with Student's t: its degrees of freedom
+development half of the airports where their file is there (``data_sets.py``). For each season the
+errors in standard deviations of the blend are compared with Student's t: its degrees of freedom
 are those for which the scales that give 80 % and 95 % agree best, and the scale is a power of the
 step. Cross-fitted coverage (learned on every second series, judged on the others) is told beside
 it. Usage: inflation.py

@@ -26,7 +26,7 @@ from daskcast import logs
 from daskcast.cluster import current_client, n_slots, open_cluster, own_versions, shares
 from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
-from daskcast.panel import open_source
+from daskcast.panel import kept_of, open_source
 from daskcast.partition import pack
 from daskcast.progress import Clock, Counts, Progress, RunSummary
 from daskcast.report import write_report
@@ -66,7 +66,7 @@ def run(
     Parameters
     ----------
     data : path or data frame
-        See :func:`daskcast.panel.open_source`.
+        See :func:`daskcast.panel.open_source`. A known source is forecast without a search.
     config : ForecastConfig
     options : RunOptions
         ``out`` None takes ``runs/EXPERIMENT-UTCTIME``.
@@ -294,7 +294,12 @@ class _Stages:
         first = 1 + max((_number(name) for name in self.finished), default=0)
         self.n_batches = len(self.finished) + len(packed)
         return [
-            Batch(f"b{number:05d}", self.source.select(self.left[chosen]), len(chosen))
+            Batch(
+                f"b{number:05d}",
+                self.source.select(self.left[chosen]),
+                len(chosen),
+                kept=kept_of(self.source, self.left[chosen]),
+            )
             for number, chosen in enumerate(packed, first)
         ]
 

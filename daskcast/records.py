@@ -105,6 +105,25 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a fit leaves of one entity, to forecast from it again without a search.
+
+    Parameters
+    ----------
+    recipe : str
+        Forms, points, parameters and weights as JSON text; empty where the entity failed.
+    failure : Failure or None
+        Why it failed or fell back.
+    refit : bool
+        Estimate the parameters afresh; forms and weights stay.
+    """
+
+    recipe: str
+    failure: Failure | None = None
+    refit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One point of an entity's search space and what came of it.
 

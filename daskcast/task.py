@@ -6,6 +6,7 @@ Does not cover reading (``panel``), storing (``store``) or who calls (``engine``
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -17,27 +18,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from daskcast import checks, intervals, logs, windows
+from daskcast import checks, logs, windows
+from daskcast.delivery import Delivery
 from daskcast.errors import EntityError
 from daskcast.models import Naive, SeasonalNaive, families, view_of
 from daskcast.models.ets import LEAST, needs
-from daskcast.records import EntityResult, Failure, Forecast, Scores, Series, Status, Trial
-from daskcast.tune import Form, Reach, Recipe, SearchRules, Tuned, cook, tune
+from daskcast.records import EntityResult, Failure, Scores, Series, Status, Trial
+from daskcast.tune import Form, Recipe, SearchRules, Tuned, cook, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from daskcast.config import ForecastConfig
     from daskcast.models import Family, View
-    from daskcast.records import Floats
-    from daskcast.tune import Windows
+    from daskcast.records import Floats, Kept
     from daskcast.tune.blend import Blend
 
 logger = logging.getLogger(__name__)
 
-#: how intervals keep to zero and above
-_POSITIVE = "bounds in proportion, as the data is positive"
-_CENSORED = "bounds below zero are zero, as the data has zeros"
 #: fewest observations for any forecast
 _FEWEST = 2
 
@@ -50,20 +48,18 @@ class TaskSettings:
     ----------
     rules : SearchRules
     models : tuple of str
-    level : tuple of float
+    delivery : Delivery
     cv_windows : int
     step_size : int or None
     select : {"blend", "best"}
-    non_negative : bool
     """
 
     rules: SearchRules
     models: tuple[str, ...] = ("ets", "theta", "ces")
-    level: tuple[float, ...] = (80, 95)
+    delivery: Delivery = Delivery()  # noqa: RUF009 - frozen
     cv_windows: int = 3
     step_size: int | None = None
     select: str = "blend"
-    non_negative: bool = False
 
     @classmethod
     def of(cls, config: ForecastConfig) -> TaskSettings:
@@ -78,16 +74,18 @@ class TaskSettings:
         return cls(
             rules=rules,
             models=config.models,
-            level=config.level,
+            delivery=Delivery(config.level, config.non_negative),
             cv_windows=config.cv_windows,
             step_size=config.step_size,
             select=config.select,
-            non_negative=config.non_negative,
         )
 
 
 def run_batch(
-    batch: Sequence[Series], settings: TaskSettings, attempt: int = 1
+    batch: Sequence[Series],
+    settings: TaskSettings,
+    attempt: int = 1,
+    kept: Mapping[str, Kept] | None = None,
 ) -> list[EntityResult]:
     """Forecast the entities of a batch, one after another.
 
@@ -96,6 +94,8 @@ def run_batch(
     batch : sequence of Series
     settings : TaskSettings
     attempt : int
+    kept : mapping of str to Kept, optional
+        What an earlier fit left of each entity: forecasts come from there, without a search.
 
     Returns
     -------
@@ -113,19 +113,22 @@ def run_batch(
     >>> str(result.status), result.forecast.mean.shape
     ('ok', (12,))
     """
-    results = [run_entity(series, settings, attempt) for series in batch]
+    left = {} if kept is None else {series.unique_id: kept[series.unique_id] for series in batch}
+    results = [run_entity(one, settings, attempt, left.get(one.unique_id)) for one in batch]
     assert len(results) == len(batch)
     return results
 
 
-def run_entity(series: Series, settings: TaskSettings, attempt: int = 1) -> EntityResult:
+def run_entity(
+    series: Series, settings: TaskSettings, attempt: int = 1, kept: Kept | None = None
+) -> EntityResult:
     """Forecast one entity; never raises."""
     begun = time.perf_counter()
     with logs.bound(entity=series.unique_id):
         try:
             # overflow inside a hopeless form is an expected outcome of trying it
             with np.errstate(all="ignore"):
-                result = _run(series, settings)
+                result = _run(series, settings) if kept is None else _cook(series, settings, kept)
         except Exception as error:  # noqa: BLE001  one entity's trouble never stops another's
             failure = Failure(type(error).__name__, str(error), traceback.format_exc())
             result = _failed(series, failure)
@@ -187,7 +190,7 @@ def _view(series: Series, settings: TaskSettings) -> View:
         step_size=settings.step_size,
         least=_least(m),
     )
-    return view_of(series.y, m, h, cutoffs, floor=_floor(series, settings))
+    return view_of(series.y, m, h, cutoffs, floor=settings.delivery.floor(series))
 
 
 def _least(season_length: int) -> int:
@@ -236,40 +239,14 @@ def _tuned_result(
                 scaled=tuned.scaled,
                 stopped_by=tuned.stopped_by,
             ),
-            **_of_the_blend(series, settings, blend),
-            "coverage": _coverage(series, settings, tuned.windows),
+            **settings.delivery.notes(series, blend),
+            "coverage": settings.delivery.coverage(series, tuned.windows),
             "trials": _origins(tuned),
         },
         stopped_by=tuned.stopped_by,
-        forecast=_forecast(series, settings, blend, unit=unit, errors=recipe.scores),
+        forecast=settings.delivery.forecast(series, blend, unit=unit, errors=recipe.scores),
         trials=_trials(tuned, loss_unit),
     )
-
-
-def _of_the_blend(series: Series, settings: TaskSettings, blend: Blend) -> dict[str, Any]:
-    """Check what the blend says of the past, and how it keeps to zero and above."""
-    heaviest = next(iter(blend.fitted.values()))
-    p_value = None
-    if heaviest.residuals is not None:
-        p_value = checks.ljung_box(heaviest.residuals, series.season_length)
-    found: dict[str, Any] = {"left_out": blend.n_left_out, "ljung_box": p_value}
-    if settings.non_negative:
-        found["non_negative"] = _kind_of_bounds(series, settings)
-    return found
-
-
-def _coverage(
-    series: Series, settings: TaskSettings, windows: Windows | None
-) -> dict[str, float] | None:
-    """Judge intervals made on each window as they would have been made then."""
-    if windows is None or not np.all(np.isfinite(windows.sd)):
-        return None
-    made = [
-        _bounds(series, settings, mean, _widths(series, settings, sd))
-        for mean, sd in zip(windows.mean, windows.sd, strict=True)
-    ]
-    lo, hi = np.array([lo for lo, _ in made]), np.array([hi for _, hi in made])
-    return checks.coverage(windows.truth, lo, hi, settings.level)
 
 
 def _trials(tuned: Tuned, unit: float) -> tuple[Trial, ...]:
@@ -305,79 +282,69 @@ def _fallback(series: Series, settings: TaskSettings, reason: Failure, unit: flo
         n_obs=n_obs,
         cutoff=series.cutoff,
         checks={
-            **checks.check_entity(
-                series,
-                Scores(),
-                wanted_windows=settings.cv_windows,
-                needed=None,
-                scaled=False,
-                stopped_by="",
-            ),
-            **_of_the_blend(series, settings, blend),
+            **_untuned_checks(series, settings),
+            **settings.delivery.notes(series, blend),
         },
         failure=reason,
-        forecast=_forecast(series, settings, blend, unit=unit, simple=True),
+        forecast=settings.delivery.forecast(series, blend, unit=unit, simple=True),
     )
 
 
-def _floor(series: Series, settings: TaskSettings) -> float:
-    """Give what no forecast of an entity may fall below."""
-    return 0.0 if _kind_of_bounds(series, settings) in (_POSITIVE, _CENSORED) else -math.inf
+def _cook(series: Series, settings: TaskSettings, kept: Kept) -> EntityResult:
+    """Forecast by what a fit left; where that cannot be done any more, fall back and say why."""
+    if series.problem is not None or not kept.recipe:
+        return _failed(series, series.problem or kept.failure or Failure("Unknown", "never fitted"))
+    recipe = Recipe.from_dict(json.loads(kept.recipe))
+    plain = replace(series, y=series.y / recipe.unit)
+    if kept.failure is not None:
+        return _fallback(plain, settings, kept.failure, recipe.unit)
+    try:
+        return _cooked(plain, settings, recipe, refit=kept.refit)
+    except EntityError as error:
+        return _fallback(plain, settings, Failure(type(error).__name__, str(error)), recipe.unit)
 
 
-def _kind_of_bounds(series: Series, settings: TaskSettings) -> str:
-    """Say how the intervals of an entity keep to zero and above."""
-    if not settings.non_negative:
-        return ""
-    low = float(np.nanmin(series.y))
-    if low > 0:
-        return _POSITIVE
-    return _CENSORED if low == 0 else f"not applied: {np.sum(series.y < 0)} values are below zero"
+def _cooked(
+    series: Series, settings: TaskSettings, recipe: Recipe, *, refit: bool = False
+) -> EntityResult:
+    """Forecast a series, in the unit of a recipe, by that recipe."""
+    floor = settings.delivery.floor(series)
+    view = view_of(series.y, series.season_length, len(series.future), floor=floor)
+    blend = cook(view, recipe, _families(settings.models), keep=not refit)
+    return EntityResult(
+        unique_id=series.unique_id,
+        status=Status.OK,
+        model=recipe.forms[0].label,
+        params=_refitted(recipe, blend).to_dict(),
+        n_obs=view.n_obs,
+        cutoff=series.cutoff,
+        checks={
+            **_untuned_checks(series, settings),
+            **settings.delivery.notes(series, blend),
+        },
+        forecast=settings.delivery.forecast(series, blend, unit=recipe.unit, errors=recipe.scores),
+    )
 
 
-def _widths(
-    series: Series, settings: TaskSettings, sd: Floats, errors: Sequence[Sequence[float]] = ()
-) -> Floats:
-    return intervals.half_widths(sd, settings.level, series.season_length, errors)
+def _untuned_checks(series: Series, settings: TaskSettings) -> dict[str, Any]:
+    """Check an entity for which nothing was tuned."""
+    return checks.check_entity(
+        series,
+        Scores(),
+        wanted_windows=settings.cv_windows,
+        needed=None,
+        scaled=False,
+        stopped_by="",
+    )
 
 
-def _bounds(
-    series: Series, settings: TaskSettings, mean: Floats, widths: Floats
-) -> tuple[Floats, Floats]:
-    kind = _kind_of_bounds(series, settings)
-    if kind == _POSITIVE:
-        return intervals.positive_bounds(mean, widths)
-    if kind == _CENSORED:
-        return intervals.censored_bounds(mean, widths)
-    return intervals.bounds(mean, widths)
-
-
-def _forecast(
-    series: Series,
-    settings: TaskSettings,
-    blend: Blend,
-    *,
-    unit: float,
-    errors: Sequence[Sequence[float]] = (),
-    simple: bool = False,
-) -> Forecast:
-    """Make the forecast with its intervals; raise ``EntityError`` where a hard check fails.
-
-    The series is in its unit. A ``simple`` forecast goes on with the past as it was, however far
-    a season or a jump reaches: for it growth is no check.
-    """
-    mean = blend.mean
-    lo, hi = _bounds(series, settings, mean, _widths(series, settings, blend.sd, errors))
-    reach = Reach.of(series.y, len(mean), _floor(series, settings))
-    forecast = Forecast(series.future, unit * mean, unit * lo, unit * hi)
-    within_reach = simple or bool(reach.holds(mean))
-    failed = checks.broken(series, forecast, within_reach=within_reach)
-    if failed:
-        raise EntityError(
-            f"the forecast of {series.unique_id!r} fails the checks {', '.join(failed)}: "
-            f"{unit * mean}, standard deviation {unit * blend.sd}"
-        )
-    return forecast
+def _refitted(recipe: Recipe, blend: Blend) -> Recipe:
+    """Take over the parameters of a fit; a form that could not be fitted keeps its own."""
+    forms = tuple(
+        replace(form, params=blend.fitted[i].params) if i in blend.fitted else form
+        for i, form in enumerate(recipe.forms)
+    )
+    return replace(recipe, forms=forms)
 
 
 def _failed(series: Series, failure: Failure) -> EntityResult:

@@ -17,11 +17,11 @@ from daskcast import logs, panel
 from daskcast.records import BatchReceipt, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from daskcast.config import ForecastConfig
     from daskcast.panel import BatchData
-    from daskcast.records import EntityResult, Series
+    from daskcast.records import EntityResult, Kept, Series
     from daskcast.store import RunFolder
 
 
@@ -38,12 +38,15 @@ class Batch:
     n_entities : int
     attempt : int
         1 for the first.
+    kept : mapping of str to Kept, optional
+        What an earlier fit left, by id; None searches.
     """
 
     name: str
     data: BatchData
     n_entities: int
     attempt: int = 1
+    kept: Mapping[str, Kept] | None = None
 
     def __dask_tokenize__(self) -> str:
         """Give a new name each time: a key seen before would bring its old result or error."""
@@ -80,7 +83,7 @@ class BatchWork:
             with watch.stage("read"):
                 series = panel.regularise(batch.data.load(), rules)
             with watch.stage("fit"):
-                results = task.run_batch(series, settings, batch.attempt)
+                results = task.run_batch(series, settings, batch.attempt, batch.kept)
             _check_complete(batch, series, results)
         computed = Computed(
             self.folder, batch.name, results, records, watch.cpu_s, watch.wall_s, logs.this_worker()

@@ -15,6 +15,7 @@ NAMES = [
     "DaskcastError",
     "DataError",
     "ForecastConfig",
+    "Forecaster",
     "Run",
     "RunOptions",
     "StoppedError",

@@ -18,6 +18,7 @@ from scipy import stats
 
 from daskcast import intervals, logs, models, task
 from daskcast.config import ForecastConfig
+from daskcast.delivery import Delivery
 from daskcast.errors import EntityError
 from daskcast.models import ETS, Naive
 from daskcast.records import Failure, Series, Status
@@ -25,6 +26,8 @@ from daskcast.task import TaskSettings, run_batch, run_entity, warm_up
 from daskcast.tune import SearchRules
 
 QUICK = TaskSettings(SearchRules(trials=8))
+DEFAULT = ("ets", "theta", "ces")
+NON_NEGATIVE = Delivery(non_negative=True)
 PORTFOLIO = TaskSettings(SearchRules(engine="portfolio"))
 
 
@@ -99,8 +102,19 @@ def any_settings(draw):
     )
     return TaskSettings(
         rules,
-        models=draw(st.sampled_from([("ets",), ("ets", "seasonal_naive", "drift"), ("naive",)])),
-        cv_windows=draw(st.sampled_from([3, 2, 5, 1, 0])),
+        models=draw(
+            st.sampled_from(
+                [
+                    DEFAULT,
+                    ("ets",),
+                    ("theta", "ces"),
+                    ("ets", "seasonal_naive", "drift"),
+                    ("naive",),
+                ]
+            )
+        ),
+        delivery=draw(st.sampled_from([Delivery(), NON_NEGATIVE])),
+        cv_windows=draw(st.sampled_from([3, 2, 5, 1, 0, 20])),
         step_size=draw(st.none() | st.integers(1, 5)),
         select=draw(st.sampled_from(["blend", "best"])),
     )
@@ -148,7 +162,7 @@ def test_every_entity_ends_in_a_whole_result(batch, how):
         results = run_batch(batch, how)
     assert len(results) == len(batch)
     for series, result in zip(batch, results, strict=True):
-        check_result(series, result, how.level)
+        check_result(series, result, how.delivery.level)
 
 
 @settings(max_examples=30)
@@ -239,7 +253,7 @@ def test_the_forecast_follows_growth_and_season():
 
 def test_levels_are_rows_in_their_order():
     """One row for each level, as scipy's Student t has it from the same spread."""
-    how = dataclasses.replace(PORTFOLIO, level=(50, 80, 95))
+    how = dataclasses.replace(PORTFOLIO, delivery=Delivery((50, 80, 95)))
     forecast = run_entity(entity(airport()), how).forecast
     half = (forecast.hi - forecast.lo) / 2
     widening = intervals.inflation(12)
@@ -275,7 +289,7 @@ def test_non_negative_data_can_stay_so(how):
     t = np.arange(72.0)
     y = np.maximum(70 - t, 1) * (1 + 0.3 * np.sin(t * np.pi / 6)) * rng.lognormal(0, 0.1, 72)
     free = run_entity(entity(y, h=12), how)
-    kept = run_entity(entity(y, h=12), dataclasses.replace(how, non_negative=True))
+    kept = run_entity(entity(y, h=12), dataclasses.replace(how, delivery=NON_NEGATIVE))
     assert free.forecast.lo.min() < 0
     assert kept.forecast.mean.min() > 0
     assert kept.forecast.lo.min() > 0
@@ -288,7 +302,7 @@ def test_non_negative_data_can_stay_so(how):
 
 def test_zeros_are_zeros_and_negatives_are_told():
     """With zeros bounds may be zero; data below zero is forecast freely, and the check says so."""
-    how = dataclasses.replace(QUICK, non_negative=True)
+    how = dataclasses.replace(QUICK, delivery=NON_NEGATIVE)
     rare = np.where(np.arange(60) % 4 == 0, 5.0, 0.0) + np.arange(60) % 3
     found = run_entity(entity(rare), how)
     assert found.forecast.lo.min() == 0.0
@@ -511,10 +525,11 @@ def test_settings_are_those_of_the_config():
     config = ForecastConfig(
         h=6, search="portfolio", trials=7, search_seconds=1.5, loss="smape", seed=9,
         models=("naive", "ets"), level=(50,), cv_windows=5, step_size=2, select="best",
+        non_negative=True,
     )  # fmt: skip
     found = TaskSettings.of(config)
     rules = SearchRules(engine="portfolio", trials=7, seconds=1.5, loss="smape", seed=9)
-    assert found == TaskSettings(rules, ("naive", "ets"), (50,), 5, 2, "best")
+    assert found == TaskSettings(rules, ("naive", "ets"), Delivery((50,), True), 5, 2, "best")
     assert TaskSettings.of(ForecastConfig(h=6)) == TaskSettings(SearchRules())
     assert pickle.loads(pickle.dumps(found)) == found
 

@@ -132,6 +132,8 @@ class ETS:
 
     def finish(self, view: View, point: Point, params: Mapping[str, float] | None = None) -> Fitted:
         """Fit to all of the past, and forecast."""
+        if point["error"] == "M" and view.low <= 0:  # of a past that has grown since the search
+            raise EntityError(f"{self.label(point)} needs values above 0, found {view.low:g}")
         power = _power(point)
         z, shift = scale.transform(view, power)
         m = view.season_length

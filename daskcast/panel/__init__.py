@@ -9,6 +9,7 @@ Does not cover packing entities into batches (``partition``) or modelling them (
     folder, footers      a folder of Parquet files, read on the workers
     columns, times       the three columns, checked, as plain arrays
     rows, memory         the panel as flat arrays with offsets
+    known, grow          a panel that was fitted before; its history with new rows
     duplicates, infer    repeated times; the step of each entity
     grid, future         regular series; the times to forecast
     frequency, dates     aliases; arithmetic of the calendar
@@ -18,7 +19,19 @@ Does not cover packing entities into batches (``partition``) or modelling them (
 from __future__ import annotations
 
 from daskcast.panel.grid import GridRules, regularise
+from daskcast.panel.grow import grow
+from daskcast.panel.known import KnownSource, kept_of
 from daskcast.panel.readers import open_source
 from daskcast.panel.rows import BatchData, Rows, Source
 
-__all__ = ["BatchData", "GridRules", "Rows", "Source", "open_source", "regularise"]
+__all__ = [
+    "BatchData",
+    "GridRules",
+    "KnownSource",
+    "Rows",
+    "Source",
+    "grow",
+    "kept_of",
+    "open_source",
+    "regularise",
+]

@@ -44,7 +44,8 @@ def open_source(data: object, config: ForecastConfig) -> Source:
     ----------
     data : path, URL or data frame
         A ``.csv``, ``.csv.gz`` or ``.parquet`` file, a folder of Parquet files, or a table of
-        pandas, polars, pyarrow or Dask. It is not changed.
+        pandas, polars, pyarrow or Dask. It is not changed. What is an open source in memory
+        stays as it is.
     config : ForecastConfig
         Names the columns and, where the user gave it, the frequency.
 
@@ -66,6 +67,8 @@ def open_source(data: object, config: ForecastConfig) -> Source:
     ('NA',)
     """
     columns = config.columns
+    if isinstance(data, MemorySource):
+        return data
     if isinstance(data, str | os.PathLike):
         return _open_path(os.fspath(data), config)
     return MemorySource.of(frames.read(data, columns), columns, config.freq)

@@ -144,6 +144,20 @@ def sort_rows(codes: Ints, ids: tuple[str, ...], times: Times, values: Floats) -
     return Rows(ids, offsets_of(sizes), times, values)
 
 
+def join_rows(first: Rows, second: Rows) -> Rows:
+    """Join the rows of different entities."""
+    ids = tuple(sorted((*first.ids, *second.ids)))
+    place = {unique_id: i for i, unique_id in enumerate(ids)}
+    owners = [np.array([place[x] for x in rows.ids], np.int64) for rows in (first, second)]
+    codes = [np.repeat(o, np.diff(r.offsets)) for o, r in zip(owners, (first, second), strict=True)]
+    return sort_rows(
+        np.concatenate(codes),
+        ids,
+        np.concatenate([first.times, second.times]),
+        np.concatenate([first.values, second.values]),
+    )
+
+
 def _is_sorted(codes: Ints, times: Ints) -> bool:
     later = codes[1:] > codes[:-1]
     same = codes[1:] == codes[:-1]

@@ -334,7 +334,7 @@ def test_parameters_lie_in_the_usual_region(rng):
 def test_a_form_without_likelihood_is_refused_by_name():
     """A multiplicative error whose means are not positive has no likelihood: the form is named."""
     y = np.where(np.arange(40.0) < 30, 100.0, -100.0)
-    with pytest.raises(EntityError, match=r"ETS\(M,A,N\) has no finite likelihood"):
+    with pytest.raises(EntityError, match=r"ETS\(M,A,N\) needs values above 0, found -100"):
         ETS().finish(view_of(y, 1, 6), form("M,A,N"))
     with pytest.raises(EntityError, match=r"ETS\(M,A,N\) has no finite likelihood"):
         ETS().roll(view_of(y, 1, 6, np.array([34])), form("M,A,N"))

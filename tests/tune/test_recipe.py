@@ -9,7 +9,12 @@ import pytest
 
 from daskcast.errors import EntityError
 from daskcast.models import families, view_of
-from daskcast.tune import Recipe, SearchRules, cook, tune
+from daskcast.tune import Form, Recipe, SearchRules, cook, tune
+from daskcast.tune.reach import Reach
+
+MULTIPLICATIVE = {
+    "error": "M", "trend": "A", "season": "M", "power": 1.0, "criterion": "likelihood"
+}  # fmt: skip
 
 
 def airport(n: int = 84) -> np.ndarray:
@@ -67,3 +72,15 @@ def test_forms_that_cannot_be_fitted_leave_the_others_their_share(cooked):
     assert found.n_left_out == len(recipe.forms) - len(found.fitted)
     assert found.n_left_out > 0
     assert found.weights.sum() == pytest.approx(1.0)
+
+
+def test_forms_that_explode_are_left_out(cooked):
+    """After one absurd month what keeps within reach is left, and no forecast out of it."""
+    _, view, recipe, known = cooked
+    odd = view_of(np.append(view.y, 1e7 * view.y.max()), 12, 12)
+    found = cook(odd, recipe, known)
+    assert found.n_left_out > 0
+    assert Reach.of(odd.y, 12).holds(found.mean)
+    alone = Recipe((Form("ETS(M,A,M)", "ets", MULTIPLICATIVE, {}, 1.0),), 1.0)
+    with pytest.raises(EntityError, match=r"none of the 1 forms of the recipe .* fit again"):
+        cook(view_of(-view.y, 12, 12), alone, known)
