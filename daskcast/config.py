@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SEARCHES = ("skopt", "portfolio")
 LOSSES = ("mase", "rmsse", "mae", "rmse", "smape")
 #: names of model families; ``models`` has their code, which is heavy to import
-MODELS = ("ets", "seasonal_naive", "naive", "drift")
+MODELS = ("ets", "seasonal_naive", "naive", "drift", "sarimax", "unobserved", "stl_ets")
 SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")

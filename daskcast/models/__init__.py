@@ -11,6 +11,9 @@ from daskcast.errors import ConfigError
 from daskcast.models.base import Family, Fitted, Rolled, Space, View, view_of
 from daskcast.models.ets import ETS
 from daskcast.models.naive import Drift, Naive, SeasonalNaive
+from daskcast.models.sarimax import Sarimax
+from daskcast.models.stl import StlEts
+from daskcast.models.unobserved import UnobservedComponents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,14 +25,21 @@ __all__ = [
     "Fitted",
     "Naive",
     "Rolled",
+    "Sarimax",
     "SeasonalNaive",
     "Space",
+    "StlEts",
+    "UnobservedComponents",
     "View",
     "families",
     "view_of",
 ]
 
-_FAMILIES: dict[str, type[Family]] = {cls.name: cls for cls in (ETS, SeasonalNaive, Naive, Drift)}
+_ALL: tuple[type[Family], ...] = (
+    *(ETS, SeasonalNaive, Naive, Drift),
+    *(Sarimax, UnobservedComponents, StlEts),
+)
+_FAMILIES = {cls.name: cls for cls in _ALL}
 
 
 def families(names: Sequence[str | Family]) -> tuple[Family, ...]:
