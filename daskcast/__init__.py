@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         StoreError,
         TrackingError,
     )
+    from daskcast.models.own import OwnModel
 
 #: Where each public name lives: it is imported when it is first asked for, so that
 #: ``import daskcast`` costs next to nothing.
@@ -33,6 +34,7 @@ _HOMES = {
     "DaskcastError": "errors",
     "DataError": "errors",
     "ForecastConfig": "config",
+    "OwnModel": "models.own",
     "Run": "api",
     "RunOptions": "config",
     "StoppedError": "errors",
@@ -47,6 +49,7 @@ __all__ = [
     "DaskcastError",
     "DataError",
     "ForecastConfig",
+    "OwnModel",
     "Run",
     "RunOptions",
     "StoppedError",

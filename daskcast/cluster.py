@@ -27,8 +27,8 @@ from distributed import Client, LocalCluster, WorkerPlugin
 from distributed.client import ClosedClientError
 from distributed.system import MEMORY_LIMIT
 from distributed.utils import get_mp_context
-from threadpoolctl import threadpool_limits
 
+from daskcast.blas import blas_at_one
 from daskcast.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -142,11 +142,6 @@ def _warm_up() -> None:
     from daskcast import task  # noqa: PLC0415 - heavy: where the work is done
 
     task.warm_up()
-
-
-def blas_at_one() -> Any:
-    """Limit BLAS to one thread: workers already use every core, and sums keep their order."""
-    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _open_processes(n: int, stack: ExitStack) -> ProcessPoolExecutor:

@@ -12,12 +12,12 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from daskcast import checks, intervals, logs, windows
+from daskcast.blas import one_thread
 from daskcast.errors import EntityError
 from daskcast.models import Naive, SeasonalNaive, families, view_of
 from daskcast.models.ets import LEAST, needs
@@ -44,7 +44,7 @@ class TaskSettings:
     Parameters
     ----------
     rules : SearchRules
-    models : tuple of str
+    models : tuple of str or Family
     level : tuple of float
     cv_windows : int
     step_size : int or None
@@ -52,7 +52,7 @@ class TaskSettings:
     """
 
     rules: SearchRules
-    models: tuple[str, ...] = ("ets",)
+    models: tuple[str | Family, ...] = ("ets",)
     level: tuple[float, ...] = (80, 95)
     cv_windows: int = 3
     step_size: int | None = None
@@ -70,7 +70,7 @@ class TaskSettings:
         )
         return cls(
             rules=rules,
-            models=config.models,
+            models=families(config.models),
             level=config.level,
             cv_windows=config.cv_windows,
             step_size=config.step_size,
@@ -105,7 +105,8 @@ def run_batch(
     >>> str(result.status), result.forecast.mean.shape
     ('ok', (12,))
     """
-    results = [run_entity(series, settings, attempt) for series in batch]
+    with one_thread:
+        results = [run_entity(series, settings, attempt) for series in batch]
     assert len(results) == len(batch)
     return results
 
@@ -148,7 +149,7 @@ def _run(series: Series, settings: TaskSettings) -> EntityResult:
     view = _view(plain, settings)
     try:
         tuned = tune(
-            view, _families(settings.models), settings.rules, settings.select, series.unique_id
+            view, families(settings.models), settings.rules, settings.select, series.unique_id
         )
     except EntityError as error:
         return _fallback(plain, settings, Failure(type(error).__name__, str(error)), unit)
@@ -163,11 +164,6 @@ def _unit(y: Floats) -> float:
     """
     size = float(np.nanmean(np.abs(y)))
     return float(2.0 ** min(max(math.frexp(size)[1], -1022), 1023)) if size > 0 else 1.0
-
-
-@lru_cache(maxsize=16)
-def _families(names: tuple[str, ...]) -> tuple[Family, ...]:
-    return families(names)
 
 
 def _view(series: Series, settings: TaskSettings) -> View:

@@ -15,6 +15,7 @@ NAMES = [
     "DaskcastError",
     "DataError",
     "ForecastConfig",
+    "OwnModel",
     "Run",
     "RunOptions",
     "StoppedError",

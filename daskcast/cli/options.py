@@ -119,7 +119,8 @@ _SEARCH = [
     ),
     _option(
         "--models", about="Families of models that take part, with commas between them: "
-        f"{', '.join(MODELS)}.", type=Words(str, "names"), default="ets",
+        f"{', '.join(MODELS)}, or module:attribute of your own.", type=Words(str, "names"),
+        default="ets",
     ),
     _option("--seed", about="Same seed, same forecasts.", type=int, default=0),
 ]  # fmt: skip

@@ -137,7 +137,8 @@ def _decompose(view: View, kind: str) -> Floats:
     if view.low <= 0:
         raise EntityError(f"a multiplicative season needs values above 0, found {view.low:g}")
     logs = _bridged(np.log(view.y), view.season_length)
-    return np.exp(np.array(STL(logs, view.season_length, _SPAN).fit().seasonal))
+    factors: Floats = np.exp(np.array(STL(logs, view.season_length, _SPAN).fit().seasonal))
+    return factors
 
 
 def _bridged(z: Floats, season_length: int) -> Floats:

@@ -38,13 +38,18 @@ class _Tables(NamedTuple):
 @lru_cache(maxsize=256)
 def _tables(space: Space) -> _Tables:
     rows = [list(point.values()) for point in space.points]
-    values = {name: sorted({p[name] for p in space.points}) for name in space.points[0]}  # type: ignore[type-var]
+    values = {name: sorted({p[name] for p in space.points}, key=_order) for name in space.points[0]}
     return _Tables(
         [Categorical(values[name], name=name, transform="label") for name in values],
         rows,
         {tuple(row): i for i, row in enumerate(rows)},
         {code.tobytes(): i for i, code in enumerate(space.codes)},
     )
+
+
+def _order(value: Scalar) -> tuple[bool, str | float]:
+    """Sort numbers, then text and what is neither."""
+    return (False, value) if isinstance(value, int | float) else (True, str(value))
 
 
 class FiniteSpace(SkoptSpace):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from daskcast.testing import ModelContract
 class TestSarimax(ModelContract):
     """Seasonal ARIMA."""
 
-    every = 11
+    every = 16
 
     @pytest.fixture
     def family(self):
