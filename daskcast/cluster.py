@@ -271,10 +271,17 @@ class _Preparation(WorkerPlugin):
 
     async def setup(self, worker: Any) -> None:
         await worker.loop.run_in_executor(None, _warm_up)
-        self._limits = blas_at_one()
+        # In a thread that ends: while the one that set a limit is alive, threadpoolctl lets no
+        # other set one, and a task could not limit what its model loads.
+        setter = threading.Thread(target=self._limit)
+        setter.start()
+        setter.join()
         if self._own and threading.current_thread() is threading.main_thread():
             # Ctrl-C reaches the whole group: the driver decides, workers go when it closes them.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _limit(self) -> None:
+        self._limits = blas_at_one()
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002
         self._limits.restore_original_limits()

@@ -12,14 +12,15 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from daskcast import checks, intervals, logs, windows
-from daskcast.blas import one_thread
+from daskcast.blas import blas_at_one
 from daskcast.errors import EntityError
-from daskcast.models import Naive, SeasonalNaive, families, view_of
+from daskcast.models import Naive, SeasonalNaive, families, family_of, view_of
 from daskcast.models.ets import LEAST, needs
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Series, Status, Trial
 from daskcast.tune import SearchRules, Tuned, tune
@@ -70,7 +71,7 @@ class TaskSettings:
         )
         return cls(
             rules=rules,
-            models=families(config.models),
+            models=tuple(m if isinstance(m, str) else family_of(m) for m in config.models),
             level=config.level,
             cv_windows=config.cv_windows,
             step_size=config.step_size,
@@ -105,7 +106,7 @@ def run_batch(
     >>> str(result.status), result.forecast.mean.shape
     ('ok', (12,))
     """
-    with one_thread:
+    with blas_at_one():
         results = [run_entity(series, settings, attempt) for series in batch]
     assert len(results) == len(batch)
     return results
@@ -149,7 +150,7 @@ def _run(series: Series, settings: TaskSettings) -> EntityResult:
     view = _view(plain, settings)
     try:
         tuned = tune(
-            view, families(settings.models), settings.rules, settings.select, series.unique_id
+            view, _families(settings.models), settings.rules, settings.select, series.unique_id
         )
     except EntityError as error:
         return _fallback(plain, settings, Failure(type(error).__name__, str(error)), unit)
@@ -164,6 +165,11 @@ def _unit(y: Floats) -> float:
     """
     size = float(np.nanmean(np.abs(y)))
     return float(2.0 ** min(max(math.frexp(size)[1], -1022), 1023)) if size > 0 else 1.0
+
+
+@lru_cache(maxsize=16)
+def _families(models: tuple[str | Family, ...]) -> tuple[Family, ...]:
+    return families(models)
 
 
 def _view(series: Series, settings: TaskSettings) -> View:

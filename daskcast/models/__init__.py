@@ -37,6 +37,7 @@ __all__ = [
     "UnobservedComponents",
     "View",
     "families",
+    "family_of",
     "view_of",
 ]
 
@@ -67,7 +68,7 @@ def families(models: Sequence[object]) -> tuple[Family, ...]:
     >>> [family.name for family in families(["ets", "naive"])]
     ['ets', 'naive']
     """
-    found = tuple(_family(model) for model in models)
+    found = tuple(family_of(model) for model in models)
     names = [family.name for family in found]
     if len(set(names)) < len(names):
         twice = sorted({repr(name) for name in names if names.count(name) > 1})
@@ -83,7 +84,8 @@ def families(models: Sequence[object]) -> tuple[Family, ...]:
     return found
 
 
-def _family(model: Any) -> Family:
+def family_of(model: Any) -> Family:
+    """Give the family that a name, a text to import or an object stands for; see families."""
     if isinstance(model, Mapping):
         raise ConfigError(
             f"of the model {model.get('name') or model.get('class')} only a description was kept, "
