@@ -1,4 +1,4 @@
-"""What each family that stands on statsmodels costs and brings, alone, beside exponential smoothing.
+"""What each family on statsmodels costs and brings, alone, beside exponential smoothing.
 
 Every thirtieth monthly series of M1, one core, warm, default settings and ``portfolio``: CPU of
 this process, MASE and sMAPE. With so few series the errors say little; the costs are what this is
