@@ -79,7 +79,7 @@ class StateSpace(ABC):
                 return self._finish(view, point, params)
         except EntityError:
             raise
-        except (ValueError, ArithmeticError) as error:  # singular matrices among them
+        except (ValueError, ArithmeticError, LookupError) as error:  # singular matrices among them
             raise EntityError(f"{self.label(point)} could not be fitted: {error}") from error
 
     def _finish(self, view: View, point: Point, params: Mapping[str, float] | None) -> Fitted:

@@ -9,6 +9,7 @@ with a gap.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -58,10 +59,13 @@ class StlEts:
 
     def space(self, view: View) -> Space:
         """Give all admissible points: those of exponential smoothing, for each kind of season."""
-        kinds: tuple[str, ...] = ("none",)
-        if view.season_length > 1 and view.first_obs >= 2 * view.season_length + 1:
-            kinds = ("multiplicative", "additive") if view.low > 0 else ("additive",)
-        return _space(_ETS.space(_without_season(view)), kinds)
+        plain = view_of(view.y, 1, view.h, view.cutoffs)
+        if view.season_length == 1 or view.first_obs < 2 * view.season_length + 1:
+            return _space(_ETS.space(plain), ("none",))
+        if view.low > 0:
+            return _space(_ETS.space(plain), ("multiplicative", "additive"))
+        # with its season off, a series with zeros has values below: no transforms
+        return _space(_ETS.space(replace(plain, low=-1.0)), ("additive",))
 
     def label(self, point: Point) -> str:
         """Give the kind of season, and the form."""
@@ -86,7 +90,8 @@ class StlEts:
         season, ahead = _season(view, str(point["stl"]))
         multiplied = point["stl"] == "multiplicative"
         rest = view_of(view.y / season if multiplied else view.y - season, 1, view.h)
-        if rest.low <= 0 and (point["error"] == "M" or point["power"] != 1):
+        transformed = point["error"] == "M" or point["power"] != 1
+        if transformed and (rest.low < 0 or rest.low <= 0 < view.low):
             raise EntityError(f"{self.label(point)} needs values above 0, found {rest.low:g}")
         fitted = _ETS.finish(rest, point, params)
         if not multiplied:
@@ -95,10 +100,6 @@ class StlEts:
             mean, sd = fitted.mean * ahead, fitted.sd * ahead
             aicc = fitted.aicc + 2.0 * float(np.nansum(np.log(season) + 0.0 * view.y))
         return Fitted(mean, sd, aicc, fitted.params, fitted.residuals)
-
-
-def _without_season(view: View) -> View:
-    return view_of(view.y, 1, view.h, view.cutoffs)
 
 
 @lru_cache(maxsize=16)

@@ -188,3 +188,14 @@ def test_the_default_path_does_not_import_statsmodels():
         "assert not [m for m in sys.modules if m.startswith('statsmodels')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def test_an_adjusted_series_with_values_below_zero_is_not_transformed():
+    """With zeros and a season, only forms are tried that need no positive values."""
+    y = quarterly()
+    y[::4] = 0.0
+    view = view_of(y, 4, 5)
+    found = StlEts().space(view).points
+    assert {(p["stl"], p["error"], p["power"]) for p in found} == {("additive", "A", 1.0)}
+    for point in found:
+        assert np.all(np.isfinite(StlEts().finish(view, point).mean))
