@@ -19,6 +19,7 @@ import numpy as np
 
 from daskcast import checks, intervals, logs, windows
 from daskcast.blas import blas_at_one
+from daskcast.config import MODELS
 from daskcast.errors import EntityError
 from daskcast.models import Naive, SeasonalNaive, families, family_of, view_of
 from daskcast.models.ets import LEAST, needs
@@ -71,7 +72,7 @@ class TaskSettings:
         )
         return cls(
             rules=rules,
-            models=tuple(m if isinstance(m, str) else family_of(m) for m in config.models),
+            models=tuple(m if m in MODELS else family_of(m) for m in config.models),
             level=config.level,
             cv_windows=config.cv_windows,
             step_size=config.step_size,

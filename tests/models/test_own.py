@@ -331,3 +331,15 @@ def test_an_own_model_is_frozen():
     """It is a value: options of a run do not change under it."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         OwnModel(Phases()).name = "other"
+
+
+def test_a_task_makes_a_family_once():
+    """Objects and texts are families by the time a batch begins, or the batch is refused."""
+    from daskcast.config import ForecastConfig
+    from daskcast.task import TaskSettings
+
+    found = TaskSettings.of(ForecastConfig(h=1, models=["ets", Phases()])).models
+    assert found[0] == "ets"
+    assert isinstance(found[1], OwnModel)
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        TaskSettings.of(ForecastConfig(h=1, models=["no_such_module_here:X"]))
