@@ -68,6 +68,12 @@ def families(models: Sequence[object]) -> tuple[Family, ...]:
     >>> [family.name for family in families(["ets", "naive"])]
     ['ets', 'naive']
     """
+    unknown = [m for m in models if isinstance(m, str) and m not in _FAMILIES and ":" not in m]
+    if unknown:
+        raise ConfigError(
+            f"models names {', '.join(map(repr, unknown))}; known are {', '.join(_FAMILIES)}, "
+            "module:attribute of your own"
+        )
     found = tuple(family_of(model) for model in models)
     names = [family.name for family in found]
     if len(set(names)) < len(names):
@@ -102,11 +108,7 @@ def family_of(model: Any) -> Family:
 
 
 def _imported(text: str) -> object:
-    module, colon, attribute = text.partition(":")
-    if not colon:
-        raise ConfigError(
-            f"models names {text!r}; known are {', '.join(_FAMILIES)}, module:attribute of your own"
-        )
+    module, _, attribute = text.partition(":")
     try:
         found: object = attrgetter(attribute)(import_module(module))
     except (ImportError, AttributeError) as error:
