@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
-BENCH ?= speed accuracy weights overhead executors
+BENCH ?= speed accuracy weights overhead executors families
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format docs bench clean

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TrackingError,
     )
     from daskcast.forecaster import Forecaster
+    from daskcast.models.own import OwnModel
 
 #: Where each public name lives: it is imported when it is first asked for, so that
 #: ``import daskcast`` costs next to nothing.
@@ -35,6 +36,7 @@ _HOMES = {
     "DataError": "errors",
     "ForecastConfig": "config",
     "Forecaster": "forecaster",
+    "OwnModel": "models.own",
     "Run": "api",
     "RunOptions": "config",
     "StoppedError": "errors",
@@ -50,6 +52,7 @@ __all__ = [
     "DataError",
     "ForecastConfig",
     "Forecaster",
+    "OwnModel",
     "Run",
     "RunOptions",
     "StoppedError",

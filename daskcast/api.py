@@ -57,7 +57,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     step_size: int | None = None,
     loss: str = "mase",
     select: str = "blend",
-    models: Sequence[str] = ("ets", "theta", "ces"),
+    models: Any = ("ets", "theta", "ces"),
     seed: int = 0,
     gaps: str = "skip",
     duplicates: str = "fail",
@@ -105,8 +105,9 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         What the search minimises.
     select : {"blend", "best"}
         Forecast with a weighted blend of what was tried, or with the single best.
-    models : sequence of str
-        Families of models that take part.
+    models : str, object or sequence of them
+        Families of models that take part: names, :class:`daskcast.OwnModel`, any object with
+        ``fit(y)`` and ``predict(h)``, or ``"module:attribute"`` of one.
     seed : int
         The same seed gives the same forecasts, to the bit, with any executor.
     gaps : {"skip", "fail"}
@@ -177,7 +178,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         step_size=_whole(step_size),
         loss=loss,
         select=select,
-        models=(models,) if isinstance(models, str) else tuple(models),
+        models=tuple(models) if isinstance(models, list | tuple) else (models,),
         seed=_whole(seed),
         gaps=gaps,
         duplicates=duplicates,

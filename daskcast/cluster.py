@@ -27,8 +27,8 @@ from distributed import Client, LocalCluster, WorkerPlugin
 from distributed.client import ClosedClientError
 from distributed.system import MEMORY_LIMIT
 from distributed.utils import get_mp_context
-from threadpoolctl import threadpool_limits
 
+from daskcast.blas import blas_at_one
 from daskcast.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -142,11 +142,6 @@ def _warm_up() -> None:
     from daskcast import task  # noqa: PLC0415 - heavy: where the work is done
 
     task.warm_up()
-
-
-def blas_at_one() -> Any:
-    """Limit BLAS to one thread: workers already use every core, and sums keep their order."""
-    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _open_processes(n: int, stack: ExitStack) -> ProcessPoolExecutor:
@@ -276,10 +271,17 @@ class _Preparation(WorkerPlugin):
 
     async def setup(self, worker: Any) -> None:
         await worker.loop.run_in_executor(None, _warm_up)
-        self._limits = blas_at_one()
+        # In a thread that ends: while the one that set a limit is alive, threadpoolctl lets no
+        # other set one, and a task could not limit what its model loads.
+        setter = threading.Thread(target=self._limit)
+        setter.start()
+        setter.join()
         if self._own and threading.current_thread() is threading.main_thread():
             # Ctrl-C reaches the whole group: the driver decides, workers go when it closes them.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _limit(self) -> None:
+        self._limits = blas_at_one()
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002
         self._limits.restore_original_limits()

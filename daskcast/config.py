@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from daskcast.described import described
 from daskcast.errors import ConfigError
 from daskcast.records import Columns
 
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
 SEARCHES = ("skopt", "portfolio")
 LOSSES = ("mase", "rmsse", "mae", "rmse", "smape")
 #: names of model families; ``models`` has their code, which is heavy to import
-MODELS = ("ets", "theta", "ces", "seasonal_naive", "naive", "drift")
+MODELS = (
+    *("ets", "theta", "ces", "seasonal_naive", "naive", "drift"),
+    *("sarimax", "unobserved", "stl_ets"),
+)
 SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")
 MOST_STEPS = 100_000
 _HIGHEST_LEVEL = 99.999
 _ADDRESS = re.compile(r"(tcp|tls)://([^\s/:]+|\[[^\s/]+\]):\d{1,5}")
+_IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 TRACK_DETAILS = ("summary", "entity", "trial")
 EXECUTORS = ("serial", "threads", "processes", "local")
 
@@ -65,8 +70,9 @@ class ForecastConfig:
         Steps between two cutoffs; None picks it from the horizon.
     loss : str
     select : {"blend", "best"}
-    models : tuple of str
-        Model families that take part.
+    models : tuple of str or object
+        Model families that take part: names, ``"module:attribute"`` of what can be imported on the
+        workers, a :class:`daskcast.OwnModel` or an object with ``fit`` and ``predict``, a family.
     seed : int
     gaps : {"skip", "fail"}
     duplicates : {"fail", "sum", "mean", "last"}
@@ -93,7 +99,7 @@ class ForecastConfig:
     step_size: int | None = None
     loss: str = "mase"
     select: str = "blend"
-    models: tuple[str, ...] = ("ets", "theta", "ces")
+    models: tuple[Any, ...] = ("ets", "theta", "ces")
     seed: int = 0
     gaps: str = "skip"
     duplicates: str = "fail"
@@ -113,8 +119,13 @@ class ForecastConfig:
         return Columns(self.id_col, self.time_col, self.target_col)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the options as plain JSON values, for logs and for ``run.json``."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in _items(self)}
+        """Give the options as plain JSON values, for logs and for ``run.json``.
+
+        A model that is an object is described by its class and parameters; such a description is
+        good for reading a run, not for computing.
+        """
+        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in _items(self)}
+        return {**plain, "models": described(self.models)}
 
     @property
     def hash(self) -> str:
@@ -275,9 +286,17 @@ def _models(models: Any) -> list[str]:
         return [f"models must be a list of names, found {models!r}"]
     if not models:
         return ["models is empty; name at least one model family"]
-    unknown = [name for name in models if name not in MODELS]
-    known = ", ".join(MODELS)
+    unknown = [model for model in models if not _is_model(model)]
+    known = f"{', '.join(MODELS)}, module:attribute of your own"
     return [f"models names {unknown}, which daskcast has not; it has {known}"] if unknown else []
+
+
+def _is_model(model: object) -> bool:
+    """Tell whether something can stand for a model; what it is worth shows where it is used."""
+    if isinstance(model, str):
+        return model in MODELS or _IMPORT.fullmatch(model) is not None
+    described_before = isinstance(model, Mapping) and "class" in model
+    return described_before or any(hasattr(model, method) for method in ("fit", "roll"))
 
 
 def _columns(config: ForecastConfig) -> list[str]:

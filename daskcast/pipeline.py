@@ -24,6 +24,7 @@ import numpy as np
 
 from daskcast import logs
 from daskcast.cluster import current_client, n_slots, open_cluster, own_versions, shares
+from daskcast.config import MODELS
 from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import kept_of, open_source
@@ -128,6 +129,7 @@ class _Stages:
     ) -> RunSummary:
         """Do one stage after the other; what was opened is closed, whatever happens."""
         with self.clock.stage("check"):
+            check_models(self.config)
             tracker = tracker or open_tracker(self.options)
             self.look_for_run()
         with self.clock.stage("read"):
@@ -364,6 +366,15 @@ class _Stages:
         began = self.work_began
         seconds = 0.0 if began is None else time.perf_counter() - began
         self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
+
+
+def check_models(config: ForecastConfig) -> None:
+    """Refuse early what is no model; the package's own names are known without importing them."""
+    if all(isinstance(model, str) and model in MODELS for model in config.models):
+        return
+    from daskcast.models import families  # noqa: PLC0415 - heavy
+
+    families(config.models)
 
 
 def default_out(experiment: str) -> str:

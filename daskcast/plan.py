@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daskcast import logs, panel, task
-from daskcast.cluster import blas_at_one, n_slots, n_workers, open_cluster
+from daskcast.cluster import n_slots, n_workers, open_cluster
 from daskcast.config import EXECUTORS
 from daskcast.partition import pack
 from daskcast.tracking import TrackingCost, tracking_cost
@@ -234,7 +234,7 @@ def _sample(source: Source, config: ForecastConfig) -> float:
     at = np.unique(np.linspace(0, len(by_size) - 1, N_SAMPLE).round().astype(np.int64))
     data = source.select(np.sort(by_size[at]))
     rules, settings = panel.GridRules.of(config), task.TaskSettings.of(config)
-    with blas_at_one(), logs.capture():
+    with logs.capture():
         task.warm_up()
         start = time.perf_counter()
         task.run_batch(panel.regularise(data.load(), rules), settings)

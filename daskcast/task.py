@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daskcast import checks, logs, windows
+from daskcast.blas import blas_at_one
+from daskcast.config import MODELS
 from daskcast.delivery import Delivery
 from daskcast.errors import EntityError
-from daskcast.models import Naive, SeasonalNaive, families, view_of
+from daskcast.models import Naive, SeasonalNaive, families, family_of, view_of
 from daskcast.models.ets import LEAST, needs
 from daskcast.records import EntityResult, Failure, Scores, Series, Status, Trial
 from daskcast.tune import Form, Recipe, SearchRules, Tuned, cook, tune
@@ -47,7 +49,7 @@ class TaskSettings:
     Parameters
     ----------
     rules : SearchRules
-    models : tuple of str
+    models : tuple of str or Family
     delivery : Delivery
     cv_windows : int
     step_size : int or None
@@ -55,7 +57,7 @@ class TaskSettings:
     """
 
     rules: SearchRules
-    models: tuple[str, ...] = ("ets", "theta", "ces")
+    models: tuple[str | Family, ...] = ("ets", "theta", "ces")
     delivery: Delivery = Delivery()  # noqa: RUF009 - frozen
     cv_windows: int = 3
     step_size: int | None = None
@@ -73,7 +75,7 @@ class TaskSettings:
         )
         return cls(
             rules=rules,
-            models=config.models,
+            models=tuple(m if m in MODELS else family_of(m) for m in config.models),
             delivery=Delivery(config.level, config.non_negative),
             cv_windows=config.cv_windows,
             step_size=config.step_size,
@@ -114,7 +116,8 @@ def run_batch(
     ('ok', (12,))
     """
     left = {} if kept is None else {series.unique_id: kept[series.unique_id] for series in batch}
-    results = [run_entity(one, settings, attempt, left.get(one.unique_id)) for one in batch]
+    with blas_at_one():
+        results = [run_entity(one, settings, attempt, left.get(one.unique_id)) for one in batch]
     assert len(results) == len(batch)
     return results
 
@@ -177,8 +180,8 @@ def _unit(y: Floats) -> float:
 
 
 @lru_cache(maxsize=16)
-def _families(names: tuple[str, ...]) -> tuple[Family, ...]:
-    return families(names)
+def _families(models: tuple[str | Family, ...]) -> tuple[Family, ...]:
+    return families(models)
 
 
 def _view(series: Series, settings: TaskSettings) -> View:

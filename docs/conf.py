@@ -35,6 +35,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 myst_substitutions = {
     "accuracy": measured.accuracy(),
     "executors": measured.executors(),
+    "families": measured.families(),
     "overhead": measured.overhead(),
     "speed": measured.speed(),
     "weights": measured.weights(),

@@ -120,3 +120,22 @@ def executors() -> str:
         f"{machine['cores']} cores ({machine['cpu']}), commit {found['commit']}."
     )
     return "\n".join([*lines, "", about])
+
+
+def families() -> str:
+    """Give the table of bench/families.py: what each family costs, and its errors on few series."""
+    found = _found("families")
+    if found is None:
+        return NOT_MEASURED
+    by = found["by"]
+    rows = [
+        [
+            f"`{name}`",
+            *(f"{by[f'{name}, {search}']['ms']:,.0f} ms" for search in ("portfolio", "skopt")),
+            f"{by[f'{name}, skopt']['mase']:.2f}, {by[f'{name}, skopt']['smape']:.1f}",
+        ]
+        for name in dict.fromkeys(key.partition(",")[0] for key in by)
+    ]
+    head = ["alone", "CPU a series, `portfolio`", "default (24 trials)", "MASE, sMAPE"]
+    about = _about(found, "make bench BENCH=families")
+    return f"{_rows(head, rows)}\n\n{found['n']} monthly series of M1. {about}"

@@ -37,6 +37,7 @@ OTHERS = {
     "seed": 1,
     "gaps": "fail",
     "duplicates": "sum",
+    "non_negative": True,
 }
 #: options and values that are wrong, each alone
 WRONG = [
@@ -327,3 +328,37 @@ def test_a_file_may_say_horizon(tmp_path):
     file.write_text("horizon = 12\nh = 12\n")
     with pytest.raises(ConfigError, match="both h and horizon"):
         read_toml(file)
+
+
+# -- models that are objects ------------------------------------------------------------------
+
+
+class Mine:
+    """A model of the user."""
+
+    def __init__(self, alpha=1.0):
+        self.alpha = alpha
+
+    def fit(self, y, X=None):
+        """Do nothing."""
+
+    def predict(self, h, X=None):
+        """Do nothing."""
+
+
+def test_objects_are_described_and_read_back():
+    """A configuration with objects is JSON, comes back as descriptions, and keeps its hash."""
+    config = ForecastConfig(h=1, models=["ets", Mine(2.0), "my.module:Model"])
+    stored = json.loads(json.dumps(config.to_dict()))
+    mine = {"class": f"{Mine.__module__}:Mine", "alpha": 2.0}
+    assert stored["models"] == ["ets", mine, "my.module:Model"]
+    back = ForecastConfig.from_dict(stored)
+    assert back.to_dict() == config.to_dict()
+    assert back.hash == config.hash != ForecastConfig(h=1, models=["ets", Mine(3.0)]).hash
+
+
+@pytest.mark.parametrize("model", ["a:", ":b", "a b:c", "a.:b", "1a:b", "nothing", object(), 3, {}])
+def test_what_is_no_model_is_named(model):
+    """The message names what was found and what there is."""
+    with pytest.raises(ConfigError, match=r"which daskcast has not; it has ets.*module:attribute"):
+        ForecastConfig(h=1, models=[model])

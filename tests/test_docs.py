@@ -72,7 +72,13 @@ def test_tutorial(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/howto/executors.md", "docs/howto/forecaster.md"]
+    "page",
+    [
+        "README.md",
+        "docs/howto/executors.md",
+        "docs/howto/forecaster.md",
+        "docs/howto/models.md",
+    ],
 )
 def test_python_of_other_pages(page: str, tmp_path: Path) -> None:
     """The calls that other pages show work as they stand."""

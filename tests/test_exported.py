@@ -16,6 +16,7 @@ NAMES = [
     "DataError",
     "ForecastConfig",
     "Forecaster",
+    "OwnModel",
     "Run",
     "RunOptions",
     "StoppedError",

@@ -16,6 +16,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,6 +72,7 @@ def main() -> None:
 def run(data: str, config_file: str | None, dry_run: bool, **flags: Any) -> None:
     """Forecast every entity of DATA: a CSV or Parquet file, or a folder of Parquet files."""
     config, options = resolve(flags, config_file, cluster="local")
+    _look_here(config)
     if dry_run:
         from daskcast.plan import make_plan
 
@@ -98,6 +100,7 @@ def demo(data: str, entities: int, **flags: Any) -> None:
     horizon, table = (12, demos.airports(entities)) if data == "airports" else (28, demos.flights())
     experiment = f"daskcast-demo-{data}"
     config, options = resolve(flags, cluster="local", h=horizon, experiment=experiment)
+    _look_here(config)
     _forecast(table, config, options)
 
 
@@ -135,6 +138,16 @@ def report(run_folder: str) -> None:
     folder = RunFolder.open(run_folder)
     write_report(folder)
     click.echo(f"{folder.place}/report.html")
+
+
+def _look_here(config: ForecastConfig) -> None:
+    """Let models of the user's own be imported from the current folder, as ``python -m`` does.
+
+    Worker processes of this machine take over the path.
+    """
+    here = str(Path.cwd())
+    if any(":" in model for model in config.models) and here not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:

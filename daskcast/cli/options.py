@@ -119,7 +119,8 @@ _SEARCH = [
     ),
     _option(
         "--models", about="Families of models that take part, with commas between them: "
-        f"{', '.join(MODELS)}.", type=Words(str, "names"), default="ets,theta,ces",
+        f"{', '.join(MODELS)}, or module:attribute of your own.", type=Words(str, "names"),
+        default="ets,theta,ces",
     ),
     _flag(
         "--non-negative", about="Keep forecasts and intervals of data without negative values from "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daskcast.testing.models import ModelContract
+from daskcast.testing.own import OwnModelContract
 from daskcast.testing.trackers import SeenRun, TrackerContract, TrackerStore
 
-__all__ = ["ModelContract", "SeenRun", "TrackerContract", "TrackerStore"]
+__all__ = ["ModelContract", "OwnModelContract", "SeenRun", "TrackerContract", "TrackerStore"]

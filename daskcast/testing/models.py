@@ -13,7 +13,7 @@ import math
 import pickle
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -93,7 +93,14 @@ class ModelContract(ABC):
             @pytest.fixture
             def family(self):
                 return MyFamily()     # a daskcast.models.Family
+
+    Attributes
+    ----------
+    every : int
+        Points that are fitted here: all, or each second, third ... of a family that is slow.
     """
+
+    every: ClassVar[int] = 1
 
     @pytest.fixture
     @abstractmethod
@@ -107,8 +114,12 @@ class ModelContract(ABC):
 
     @pytest.fixture
     def points(self, family: Family, view: View) -> tuple[Point, ...]:
-        """Give all points for the ordinary series."""
-        return family.space(view).points
+        """Give the points to fit to the ordinary series."""
+        return self.some(family, view)
+
+    def some(self, family: Family, view: View) -> tuple[Point, ...]:
+        """Give the points to fit to a series."""
+        return family.space(view).points[:: self.every]
 
     def test_it_is_a_family_of_one_entity(self, family: Family) -> None:
         """It has what the protocol asks for, a name, and travels between processes."""
@@ -118,8 +129,9 @@ class ModelContract(ABC):
         assert family.scope in {"entity", "panel"}
         assert pickle.loads(pickle.dumps(family)).name == family.name
 
-    def test_points_are_plain_alike_and_unique(self, points: tuple[Point, ...]) -> None:
+    def test_points_are_plain_alike_and_unique(self, family: Family, view: View) -> None:
         """Points have the same names in the same order, plain Python scalars, and none is twice."""
+        points = family.space(view).points
         assert points
         assert len({tuple(point) for point in points}) == 1
         assert {type(value) for point in points for value in point.values()} <= set(PLAIN)
@@ -234,7 +246,7 @@ class ModelContract(ABC):
     def test_any_horizon(self, family: Family, h: int) -> None:
         """The forecast is as long as asked for, and its first steps do not depend on that."""
         short, view = view_of(airport(), SEASON_LENGTH, h), view_of(airport(), SEASON_LENGTH, 40)
-        for point in family.space(view).points:
+        for point in self.some(family, view):
             few, many = family.finish(short, point), family.finish(view, point)
             assert few.mean.tobytes() == many.mean[:h].tobytes()
             assert few.sd.tobytes() == many.sd[:h].tobytes()
@@ -247,7 +259,7 @@ class ModelContract(ABC):
     def test_missing_observations_are_accepted(self, family: Family, missing: slice) -> None:
         """Missing observations need no filling: forecasts are finite."""
         view = seen(holed(missing))
-        for point in family.space(view).points:
+        for point in self.some(family, view):
             rolled = family.roll(view, point)
             fitted = family.finish(view, point)
             for part in (rolled.forecasts, fitted.mean, fitted.sd):
@@ -257,7 +269,7 @@ class ModelContract(ABC):
     def test_trouble_is_said_or_absent(self, family: Family, kind: str) -> None:
         """On an awkward series a point is fitted or refused by ``EntityError``, nothing else."""
         view = seen(awkward()[kind])
-        for point in family.space(view).points:
+        for point in self.some(family, view):
             with np.errstate(all="ignore"):
                 rolled = attempt(partial(family.roll, view, point))
                 fitted = attempt(partial(family.finish, view, point))
