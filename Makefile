@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
-BENCH ?= speed accuracy weights overhead executors families
+ACCURACY ?=
+BENCH ?= speed weights inflation level_shift overhead executors families
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo test check format docs bench bench-accuracy clean
 
 help:
 	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
@@ -17,7 +18,8 @@ help:
 	@echo "make check   lint, format, types, layers, docs"
 	@echo "make format  let ruff mend what it can"
 	@echo "make docs    the documentation in docs/_build/html"
-	@echo "make bench   the benchmarks against peers; results in bench/results"
+	@echo "make bench   the benchmarks of speed; results in bench/results"
+	@echo "make bench-accuracy  forecasts against those of statsforecast; an hour the first time"
 	@echo "make clean   remove environments and what was built"
 
 # ---- environments ------------------------------------------------------------------------------
@@ -73,6 +75,10 @@ docs: $(VENV)/docs.stamp
 bench: $(VENV)/test.stamp
 	$(BIN)/python -m pytest bench -q --benchmark-only
 	for name in $(BENCH); do $(BIN)/python bench/$$name.py || exit 1; done
+
+bench-accuracy: $(VENV)/test.stamp
+	$(BIN)/python -m pytest bench/test_metrics.py -q
+	$(BIN)/python bench/accuracy.py $(ACCURACY)
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist docs/_build docs/reference/generated *.egg-info

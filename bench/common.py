@@ -1,6 +1,6 @@
 """What all benchmarks share: where results go, what they must say of the machine, the series.
 
-Series come from the M1 competition alone; see ``held_out.py``.
+Of the competitions only M1 is read; see ``held_out.py``. Other series: ``data_sets.py``.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ PERIODS = {"monthly": (12, "MS"), "quarterly": (4, "QS"), "yearly": (1, "YS")}
 
 @dataclass(frozen=True)
 class Competition:
-    """Series of one period of M1, with their test parts.
+    """Series of one season length, with their test parts.
 
-    ``train`` and ``test`` hold one array for each series; ``season`` is the season length.
+    ``train`` and ``test`` hold one array for each series; ``season`` is the season length;
+    ``half`` says which half of a data set a series belongs to, where there are two.
     """
 
     ids: list[str]
@@ -44,13 +45,14 @@ class Competition:
     h: int
     season: int
     freq: str
+    half: list[str] | None = None
 
     def save(self, path: Path) -> None:
         """Write what a peer needs, as arrays that every numpy reads."""
         offsets = np.cumsum([0, *(len(y) for y in self.train)])
         np.savez(
-            path, y=np.concatenate(self.train), offsets=offsets, h=self.h, season=self.season,
-            freq=self.freq, ids=np.array(self.ids),
+            path, y=np.concatenate(self.train), offsets=offsets, test=np.array(self.test), h=self.h,
+            season=self.season, freq=self.freq, ids=np.array(self.ids),
         )  # fmt: skip
 
 

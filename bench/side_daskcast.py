@@ -1,6 +1,7 @@
 """Our side: what a worker does with a batch of series that are read already.
 
-Usage: side_daskcast.py SERIES.npz SEARCH [N_SERIES]
+A series that fails gets NaN, and a line on standard error. SEARCH is one of the package, or
+``default`` for what it does when nobody says. Usage: side_daskcast.py SERIES.npz SEARCH [N_SERIES]
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ def to_series(unique_id: str, y: np.ndarray, *, h: int, season: int, freq: str) 
     return Series(unique_id, y, stamps[y.size - 1], stamps[y.size :], freq, season)
 
 
+def arrays(result: EntityResult, h: int, n_levels: int) -> tuple[np.ndarray, ...]:
+    """Give mean [H], low [L, H] and high [L, H]."""
+    if result.forecast is None:
+        print(f"{result.unique_id} has no forecast: {result.failure}", file=sys.stderr)
+        none = np.full((n_levels, h), np.nan)
+        return np.full(h, np.nan), none, none
+    return result.forecast.mean, result.forecast.lo, result.forecast.hi
+
+
 def main() -> None:
     """Serve passes over the series."""
     values, about = load(sys.argv[1])
@@ -33,21 +43,14 @@ def main() -> None:
         to_series(unique_id, y, h=h, season=season, freq=freq)
         for unique_id, y in zip(about["ids"][:n], values[:n], strict=True)
     ]
-    config = ForecastConfig(h=h, season_length=season, search=sys.argv[2], trials=24)
+    search = {} if sys.argv[2] == "default" else {"search": sys.argv[2]}
+    config = ForecastConfig(h=h, season_length=season, **search)
     settings = TaskSettings.of(config)
 
     def work() -> Pass:
         results = run_batch(series, settings)
-        return (
-            [checked(r).mean for r in results],
-            [checked(r).lo for r in results],
-            [checked(r).hi for r in results],
-        )
-
-    def checked(result: EntityResult):
-        if result.forecast is None:
-            raise SystemExit(f"{result.unique_id} has no forecast: {result.failure}")
-        return result.forecast
+        mean, low, high = zip(*(arrays(r, h, len(config.level)) for r in results), strict=True)
+        return list(mean), list(low), list(high)
 
     warm_up()
     run_batch(series[:3], settings)

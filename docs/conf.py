@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import measured
+import measured_accuracy
 
 project = "daskcast"
 author = "the daskcast developers"
@@ -33,7 +34,12 @@ numpydoc_show_inherited_class_members = False
 
 myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 myst_substitutions = {
-    "accuracy": measured.accuracy(),
+    "accuracy": measured_accuracy.summary(),
+    "accuracy_bars": measured_accuracy.bars(),
+    "accuracy_halves": measured_accuracy.halves("aai"),
+    "accuracy_made_by": measured_accuracy.measured_on(),
+    "accuracy_winners": measured_accuracy.winners(),
+    **{f"on_{name}": measured_accuracy.table(name) for name in measured_accuracy.DATASETS},
     "executors": measured.executors(),
     "families": measured.families(),
     "overhead": measured.overhead(),
@@ -47,5 +53,6 @@ html_title = f"daskcast {release}"
 html_show_sourcelink = False
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_sidebars = {
-    page: [] for page in ("index", "tutorial", "method", "parallel", "design", "changelog")
+    page: []
+    for page in ("index", "tutorial", "method", "benchmarks", "parallel", "design", "changelog")
 }

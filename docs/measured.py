@@ -16,17 +16,20 @@ SIDES = {
 }
 
 
-def _found(name: str) -> dict[str, Any] | None:
+def result_of(name: str) -> dict[str, Any] | None:
+    """Read what a benchmark wrote, None where it was not run."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _rows(head: list[str], rows: list[list[str]]) -> str:
+def as_table(head: list[str], rows: list[list[str]]) -> str:
+    """Write a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _about(found: dict[str, Any], command: str) -> str:
+def made_by(found: dict[str, Any], command: str) -> str:
+    """Say what made a figure, when and on which machine."""
     machine = found["machine"]
     return (
         f"Measured by `{command}` on {found['measured'][:10]}: {machine['cores']} cores "
@@ -36,7 +39,7 @@ def _about(found: dict[str, Any], command: str) -> str:
 
 def speed() -> str:
     """Give the table of bench/speed.py: CPU time for one series, and ratios to AutoETS."""
-    found = _found("speed")
+    found = result_of("speed")
     if found is None:
         return NOT_MEASURED
     peer = found["median_ms"]["autoets"]
@@ -44,28 +47,13 @@ def speed() -> str:
         [SIDES[side], f"{ms:,.1f} ms", f"{ms / peer:.3f}"]
         for side, ms in found["median_ms"].items()
     ]
-    table = _rows(["one of 617 monthly series of M1", "CPU", "against AutoETS"], rows)
-    return f"{table}\n\n{_about(found, 'make bench BENCH=speed')}"
-
-
-def accuracy() -> str:
-    """Give the table of bench/accuracy.py: errors and coverage on M1."""
-    found = _found("accuracy")
-    if found is None:
-        return NOT_MEASURED
-    rows = []
-    for kind in ("monthly", "quarterly", "yearly"):
-        for side, scores in found[kind].items():
-            numbers = [f"{scores[name]:.3f}" for name in ("mase", "smape")]
-            covered = [f"{100 * scores[name]:.1f} %" for name in ("coverage_80", "coverage_95")]
-            rows.append([kind, SIDES[side], *numbers, *covered])
-    head = ["M1", "method", "MASE", "sMAPE", "80 % covers", "95 % covers"]
-    return f"{_rows(head, rows)}\n\n{_about(found, 'make bench BENCH=accuracy')}"
+    table = as_table(["one of 617 monthly series of M1", "CPU", "against AutoETS"], rows)
+    return f"{table}\n\n{made_by(found, 'make bench BENCH=speed')}"
 
 
 def weights() -> str:
     """Give the table of bench/weights.py: errors on M1 by rule of weighting."""
-    found = _found("weights")
+    found = result_of("weights")
     if found is None:
         return NOT_MEASURED
     kinds = ("monthly", "quarterly", "yearly")
@@ -79,13 +67,13 @@ def weights() -> str:
         ]
         for rule in found["monthly"]
     ]
-    table = _rows(["MASE, sMAPE on M1", *kinds], rows)
-    return f"{table}\n\n{_about(found, 'make bench BENCH=weights')}"
+    table = as_table(["MASE, sMAPE on M1", *kinds], rows)
+    return f"{table}\n\n{made_by(found, 'make bench BENCH=weights')}"
 
 
 def overhead() -> str:
     """Give the sentence of bench/overhead.py: what is not fitting costs."""
-    found = _found("overhead")
+    found = result_of("overhead")
     if found is None:
         return NOT_MEASURED
     n, run = max(((int(n), run) for n, run in found["runs"].items()), key=lambda pair: pair[0])
@@ -93,13 +81,13 @@ def overhead() -> str:
         f"The whole command on {n:,} made-up airports of 120 months, two workers, no tracking: "
         f"{run['fit_s']:.1f} s of CPU for fitting and searching; all else "
         f"{found['rest_ms_per_entity']:.2f} ms an entity and {found['rest_once_s']:.1f} s once. "
-        f"{_about(found, 'make bench BENCH=overhead')}"
+        f"{made_by(found, 'make bench BENCH=overhead')}"
     )
 
 
 def executors() -> str:
     """Give the table of bench/executors.py, as it was last measured."""
-    found = _found("executors")
+    found = result_of("executors")
     if found is None:
         return NOT_MEASURED
     few, many, machine = found["few"], found["many"], found["machine"]
