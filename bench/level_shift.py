@@ -12,6 +12,7 @@ import argparse
 
 import numpy as np
 from common import Competition, m1, write_result
+from data_sets import DATASETS, AbsentError
 from side_daskcast import to_series
 
 from daskcast.config import ForecastConfig
@@ -74,14 +75,11 @@ def sets(n_series: int) -> dict[str, Competition]:
         "made up, not shifted": made_up(n_series, shift=False),
         "M1 monthly": m1("monthly"),
     }
-    try:
-        import data_sets
-    except ImportError:
-        return found
-    for name in ("aai", "aai_2020s"):
-        data = data_sets.load(name)
-        if data is not None:
-            found[name] = data
+    for name, told in (("aai", "airports before 2020"), ("aai_2020s", "airports after 2020")):
+        try:
+            found[told] = DATASETS[name]()
+        except AbsentError as absent:
+            print(f"skipped: {absent}")
     return found
 
 

@@ -42,6 +42,8 @@ myst_substitutions = {
     **{f"on_{name}": measured_accuracy.table(name) for name in measured_accuracy.DATASETS},
     "executors": measured.executors(),
     "families": measured.families(),
+    "inflation": measured.inflation(),
+    "level_shift": measured.level_shift(),
     "overhead": measured.overhead(),
     "speed": measured.speed(),
     "weights": measured.weights(),

@@ -112,7 +112,7 @@ def executors() -> str:
 
 def families() -> str:
     """Give the table of bench/families.py: what each family costs, and its errors on few series."""
-    found = _found("families")
+    found = result_of("families")
     if found is None:
         return NOT_MEASURED
     by = found["by"]
@@ -125,5 +125,36 @@ def families() -> str:
         for name in dict.fromkeys(key.partition(",")[0] for key in by)
     ]
     head = ["alone", "CPU a series, `portfolio`", "default (24 trials)", "MASE, sMAPE"]
-    about = _about(found, "make bench BENCH=families")
-    return f"{_rows(head, rows)}\n\n{found['n']} monthly series of M1. {about}"
+    about = made_by(found, "make bench BENCH=families")
+    return f"{as_table(head, rows)}\n\n{found['n']} monthly series of M1. {about}"
+
+
+def inflation() -> str:
+    """Give the table of bench/inflation.py: what intervals cover before and after widening."""
+    found = result_of("inflation")
+    if found is None:
+        return NOT_MEASURED
+    rows = [
+        [
+            period,
+            *(
+                " and ".join(f"{x:.1f}" for x in found[period][kind]) + " %"
+                for kind in ("coverage_of_normal", "coverage", "coverage_cross_fitted")
+            ),
+            "{:g}; {:g} * step ** {:g}".format(*found[period]["constants"]),
+        ]
+        for period in ("monthly", "quarterly", "yearly")
+    ]
+    head = ["80 and 95 % cover", "normal", "widened", "cross-fitted", "degrees; scale"]
+    return f"{as_table(head, rows)}\n\n{made_by(found, 'make bench BENCH=inflation')}"
+
+
+def level_shift() -> str:
+    """Give the table of bench/level_shift.py: MASE by how much of the past is used."""
+    found = result_of("level_shift")
+    if found is None:
+        return NOT_MEASURED
+    sets = [name for name, value in found.items() if isinstance(value, dict) and "whole" in value]
+    rows = [[rule, *(f"{found[name][rule]:.3f}" for name in sets)] for rule in found[sets[0]]]
+    table = as_table(["MASE", *sets], rows)
+    return f"{table}\n\n{made_by(found, 'make bench BENCH=level_shift')}"
