@@ -31,6 +31,8 @@ SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")
 MOST_STEPS = 100_000
+_STEPS = ("step_size", "season_length", "backtest_step", "input_size")
+_WINDOWS = ("cv_windows", "n_windows")
 _HIGHEST_LEVEL = 99.999
 _ADDRESS = re.compile(r"(tcp|tls)://([^\s/:]+|\[[^\s/]+\]):\d{1,5}")
 TRACK_DETAILS = ("summary", "entity", "trial")
@@ -70,6 +72,16 @@ class ForecastConfig:
     seed : int
     gaps : {"skip", "fail"}
     duplicates : {"fail", "sum", "mean", "last"}
+    n_windows : int
+        Cutoffs in the past from which each entity is forecast and compared with what came; 0
+        forecasts from the end, as usual. Each of them is tuned on ``cv_windows`` of its own.
+    backtest_step : int or None
+        Steps between two of these cutoffs; None takes the horizon.
+    refit : bool or int
+        Tune again at each of these cutoffs, or at every so manieth; False tunes at the first one
+        and keeps forms, weights and parameters.
+    input_size : int or None
+        Steps before each of these cutoffs that are seen; None for all.
 
     Raises
     ------
@@ -95,6 +107,10 @@ class ForecastConfig:
     seed: int = 0
     gaps: str = "skip"
     duplicates: str = "fail"
+    n_windows: int = 0
+    backtest_step: int | None = None
+    refit: bool | int = True
+    input_size: int | None = None
 
     def __post_init__(self) -> None:
         problems = [*_numbers(self), *_choices(self), *_columns(self), *_levels(self.level)]
@@ -107,6 +123,13 @@ class ForecastConfig:
     def columns(self) -> Columns:
         """The user's column names."""
         return Columns(self.id_col, self.time_col, self.target_col)
+
+    @property
+    def n_seen_again(self) -> int:
+        """Steps from the first cutoff of a backtest, itself included, to the end; 0 without one."""
+        if not self.n_windows:
+            return 0
+        return (self.n_windows - 1) * (self.backtest_step or self.h) + self.h + 1
 
     def to_dict(self) -> dict[str, Any]:
         """Give the options as plain JSON values, for logs and for ``run.json``."""
@@ -244,9 +267,11 @@ def _plain(level: float) -> float:
 
 
 def _numbers(config: ForecastConfig) -> list[str]:
-    problems = _at_least(config, 1, "h", "trials", "step_size", "season_length")
-    problems += _at_least(config, 0, "cv_windows", "seed")
-    problems += _at_most(config, MOST_STEPS, "h", "trials", "season_length", "cv_windows")
+    problems = _at_least(config, 1, "h", "trials", *_STEPS)
+    problems += _at_least(config, 0, "seed", *_WINDOWS)
+    problems += _at_most(config, MOST_STEPS, "h", "trials", *_STEPS, *_WINDOWS)
+    if not isinstance(config.refit, bool):
+        problems += _at_least(config, 1, "refit")
     seconds = config.search_seconds
     if seconds is not None and not (_is_number(seconds) and seconds > 0):
         problems.append(f"search_seconds must be a number above 0, found {seconds!r}")

@@ -1,13 +1,13 @@
 """What a worker does: one entity after another, each ending in a result.
 
 Covers the order of steps for an entity, the fallback, and the one broad ``except`` around them.
-Does not cover reading (``panel``), storing (``store``) or who calls (``engine``).
+Does not cover reading (``panel``), the windows of a backtest (``backtest``), storing (``store``) or
+who calls (``engine``).
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import time
 import traceback
 from collections import Counter
@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from daskcast import checks, intervals, logs, windows
+from daskcast import backtest, checks, intervals, logs, metrics, windows
+from daskcast.backtest import BacktestRules
 from daskcast.errors import EntityError
 from daskcast.models import Naive, SeasonalNaive, families, view_of
 from daskcast.models.ets import LEAST, needs
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Series, Status, Trial
-from daskcast.tune import Form, Recipe, SearchRules, Tuned, tune
+from daskcast.tune import Form, Recipe, SearchRules, Tuned, cook, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from daskcast.config import ForecastConfig
     from daskcast.models import Family, View
@@ -49,6 +51,8 @@ class TaskSettings:
     cv_windows : int
     step_size : int or None
     select : {"blend", "best"}
+    backtest : BacktestRules or None
+        None forecasts from the end.
     """
 
     rules: SearchRules
@@ -57,6 +61,7 @@ class TaskSettings:
     cv_windows: int = 3
     step_size: int | None = None
     select: str = "blend"
+    backtest: BacktestRules | None = None
 
     @classmethod
     def of(cls, config: ForecastConfig) -> TaskSettings:
@@ -75,6 +80,7 @@ class TaskSettings:
             cv_windows=config.cv_windows,
             step_size=config.step_size,
             select=config.select,
+            backtest=BacktestRules.of(config),
         )
 
 
@@ -136,11 +142,54 @@ def warm_up() -> None:
 def _run(series: Series, settings: TaskSettings) -> EntityResult:
     if series.problem is not None:
         return _failed(series, series.problem)
+    if settings.backtest is not None:
+        return _backtest(series, settings, settings.backtest)
+    return _from_the_end(series, settings)
+
+
+def _backtest(series: Series, settings: TaskSettings, rules: BacktestRules) -> EntityResult:
+    """Forecast from cutoffs in the past."""
+    held = backtest.open_windows(series, rules)
+    if not held:
+        return _failed(series, backtest.too_short(series, rules))
+    results = backtest.walk(
+        held,
+        rules.tune_every,
+        lambda past, recipe: (
+            _from_the_end(past, settings) if recipe is None else _again(past, settings, recipe)
+        ),
+    )
+    return backtest.summary(series, held, results, rules, settings.level)
+
+
+def _again(series: Series, settings: TaskSettings, kept: Mapping[str, Any]) -> EntityResult:
+    """Forecast by the recipe of an earlier past; nothing is tuned, only states move on."""
+    recipe = Recipe.from_dict(kept)
+    plain = replace(series, y=series.y / recipe.unit)
+    view = view_of(plain.y, series.season_length, len(series.future))
+    try:
+        blend = cook(view, recipe, _families(settings.models))
+        forecast = _forecast(plain, settings, recipe.unit * blend.mean, recipe.unit * blend.sd)
+    except EntityError as error:
+        reason = Failure(type(error).__name__, str(error))
+        return _fallback(plain, settings, reason, recipe.unit)
+    return EntityResult(
+        unique_id=series.unique_id,
+        status=Status.OK,
+        model=recipe.forms[0].label,
+        params=kept,
+        n_obs=int(np.count_nonzero(~np.isnan(series.y))),
+        cutoff=series.cutoff,
+        forecast=forecast,
+    )
+
+
+def _from_the_end(series: Series, settings: TaskSettings) -> EntityResult:
     n_obs = int(np.count_nonzero(~np.isnan(series.y)))
     if n_obs < _FEWEST:
         told = f"expected at least {_FEWEST} observations, as one gives no interval, found {n_obs}"
         return _failed(series, Failure("TooShort", told))
-    unit = _unit(series.y)
+    unit = metrics.unit_of(series.y)
     plain = replace(series, y=series.y / unit)
     reason = _unfit(series, n_obs)
     if reason is not None:
@@ -153,16 +202,6 @@ def _run(series: Series, settings: TaskSettings) -> EntityResult:
     except EntityError as error:
         return _fallback(plain, settings, Failure(type(error).__name__, str(error)), unit)
     return _tuned_result(plain, settings, tuned, unit)
-
-
-def _unit(y: Floats) -> float:
-    """Give the power of two near the mean size of a series.
-
-    Models see the series in this unit, so that neither squares of huge values overflow nor those of
-    tiny ones vanish. Dividing by a power of two loses no bit.
-    """
-    size = float(np.nanmean(np.abs(y)))
-    return float(2.0 ** min(max(math.frexp(size)[1], -1022), 1023)) if size > 0 else 1.0
 
 
 @lru_cache(maxsize=16)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daskcast.tune.blend import Blend, blend, score
+from daskcast.tune.blend import Blend, blend, score, scores_of
 from daskcast.tune.recipe import Form, Recipe, cook
 from daskcast.tune.search import Judge, SearchRules, Tried, entity_seed, search
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from daskcast.models import Family, View
     from daskcast.records import Scores
 
-__all__ = ["Form", "Judge", "Recipe", "SearchRules", "Tuned", "cook", "entity_seed", "tune"]
+__all__ = [
+    "Form",
+    "Judge",
+    "Recipe",
+    "SearchRules",
+    "Tuned",
+    "cook",
+    "entity_seed",
+    "scores_of",
+    "tune",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def score(view: View, tried: Sequence[Tried], judge: Judge, select: str = "blend
     known = [t for t in tried if t.rolled is not None]
     if not len(view.cutoffs) or not known:
         return Scores(n_windows=len(view.cutoffs))
-    return _scores(view, judge, prequential(view, known, select), min(t.loss for t in known))
+    return scores_of(view, judge, prequential(view, known, select), min(t.loss for t in known))
 
 
 def prequential(view: View, known: Sequence[Tried], select: str = "blend") -> Floats:
@@ -158,7 +158,8 @@ def _best(weights: Floats, losses: Floats | None) -> Floats:
     return chosen
 
 
-def _scores(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scores:
+def scores_of(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scores:
+    """Score forecasts [W, H] of the windows, beside the seasonal naive forecast."""
     naive = SeasonalNaive()
     baseline = np.array([naive.forecast(view.y[:c], view)[0] for c in view.cutoffs])
     mase, naive_mase, rmsse = (math.nan,) * 3
