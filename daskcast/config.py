@@ -229,13 +229,14 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Option names to values; dashes in names count as underscores, and ``horizon`` as ``h``.
+        Option names to values; dashes in names count as underscores, ``horizon`` as ``h`` and
+        ``windows`` as ``n_windows``.
 
     Raises
     ------
     ConfigError
-        Where the file is missing, is no TOML, names an unknown option, or both ``h`` and
-        ``horizon``.
+        Where the file is missing, is no TOML, names an unknown option, or an option by both of
+        its names.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -244,10 +245,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the config file {path} is not TOML: {error}") from error
     options = {name.replace("-", "_"): value for name, value in content.items()}
-    if "horizon" in options:  # as the flag is called
-        if "h" in options:
-            raise ConfigError(f"the config file {path} names both h and horizon; give one of them")
-        options["h"] = options.pop("horizon")
+    for flag, name in (("horizon", "h"), ("windows", "n_windows")):  # as the flags are called
+        if flag in options:
+            if name in options:
+                raise ConfigError(
+                    f"the config file {path} names both {name} and {flag}; give one of them"
+                )
+            options[name] = options.pop(flag)
     known = {f.name for cls in (ForecastConfig, RunOptions) for f in dataclasses.fields(cls)}
     unknown = sorted(set(options) - known)
     if unknown:

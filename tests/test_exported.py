@@ -21,6 +21,8 @@ NAMES = [
     "StoreError",
     "TrackingError",
     "__version__",
+    "cross_validation",
+    "evaluate",
     "forecast",
 ]
 

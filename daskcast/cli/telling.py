@@ -187,7 +187,9 @@ def _scores(view: EntityView) -> list[str]:
         naive = f"naive {_score(scores.naive_mase)}, skill {_score(scores.skill)}"
         told.insert(0, f"MASE {_score(scores.cv_mase)} ({naive})")
     what = ", ".join(told) or "none is defined"
-    return [f"scores        {printable(windows or scores.n_windows)} windows: {what}"]
+    held, _, why = windows.partition(": ")
+    note = [f"fewer windows: {printable(why)}"] if why else []
+    return [f"scores        {printable(held or scores.n_windows)} windows: {what}", *note]
 
 
 def _search(view: EntityView) -> list[str]:
@@ -211,6 +213,13 @@ def _checks(view: EntityView) -> list[str]:
     if missing := found.pop("missing", None):
         steps = view.n_obs + missing
         told.append(f"{missing:,} of {steps:,} steps are missing ({100 * missing / steps:.0f} %)")
+    if n_tuned := found.pop("tuned", None):
+        told.append(f"tuned at {n_tuned} of the windows")
+    if shares := found.pop("coverage", None):
+        held = ", ".join(
+            f"{100 * x:.0f} % in the {level} % interval" for level, x in shares.items()
+        )
+        told.append(f"of what came on the windows {held}")
     told += [f"repaired: {repair}" for repair in found.pop("repairs", None) or ()]
     if found.pop("reproducible", None) is False:
         told.append("not reproducible: a time limit stopped the search")
@@ -231,6 +240,7 @@ def _forecasts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return ["forecast      none"]
     names = [name for name in rows[0] if name not in ("unique_id", "ds", "cutoff")]
+    rows = sorted(rows, key=lambda row: (row["cutoff"], row["ds"]))
     times = [str(row["ds"]) for row in rows]
     if all(told.endswith(_MIDNIGHT) for told in times):
         times = [told.removesuffix(_MIDNIGHT) for told in times]
@@ -239,6 +249,6 @@ def _forecasts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "forecast      " + "  ".join(["time".ljust(width), *[name.rjust(14) for name in names]])
     ]
     for told, row in zip(times, rows, strict=True):
-        numbers = [f"{row[name]:14,.2f}" for name in names]
+        numbers = [" " * 13 + "-" if row[name] is None else f"{row[name]:14,.2f}" for name in names]
         lines.append("              " + "  ".join([told.ljust(width), *numbers]))
     return lines
