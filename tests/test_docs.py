@@ -71,7 +71,7 @@ def test_tutorial(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("page", ["README.md", "docs/howto/executors.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/howto/backtest.md", "docs/howto/executors.md"])
 def test_python_of_other_pages(page: str, tmp_path: Path) -> None:
     """The calls that other pages show work as they stand."""
     code = [code for kind, code in blocks(ROOT / page) if kind == "python"]

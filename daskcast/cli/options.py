@@ -238,7 +238,7 @@ def resolve(
     if backtest:
         asked["refit"] = _refit(asked)
         if not asked.get("n_windows"):
-            raise ConfigError("n_windows must be at least 1: without a cutoff it is daskcast run")
+            raise ConfigError("windows must be at least 1: without a cutoff it is daskcast run")
     names = _FORECAST if backtest else _FORECAST - _OF_WINDOWS
     forecast = {name: _plain(name, value) for name, value in asked.items() if name in names}
     return _both(forecast, {name: value for name, value in asked.items() if name in _RUN})

@@ -241,14 +241,20 @@ def _forecasts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["forecast      none"]
     names = [name for name in rows[0] if name not in ("unique_id", "ds", "cutoff")]
     rows = sorted(rows, key=lambda row: (row["cutoff"], row["ds"]))
-    times = [str(row["ds"]) for row in rows]
-    if all(told.endswith(_MIDNIGHT) for told in times):
-        times = [told.removesuffix(_MIDNIGHT) for told in times]
-    width = max(len("time"), *map(len, times))
-    lines = [
-        "forecast      " + "  ".join(["time".ljust(width), *[name.rjust(14) for name in names]])
-    ]
+    times, head = _dates([row["ds"] for row in rows]), "time"
+    if "y" in names:  # of a backtest
+        cutoffs, head = _dates([row["cutoff"] for row in rows]), "cutoff, time"
+        times = [f"{cutoff}, {time}" for cutoff, time in zip(cutoffs, times, strict=True)]
+    width = max(len(head), *map(len, times))
+    lines = ["forecast      " + "  ".join([head.ljust(width), *[name.rjust(14) for name in names]])]
     for told, row in zip(times, rows, strict=True):
         numbers = [" " * 13 + "-" if row[name] is None else f"{row[name]:14,.2f}" for name in names]
         lines.append("              " + "  ".join([told.ljust(width), *numbers]))
     return lines
+
+
+def _dates(times: Sequence[object]) -> list[str]:
+    """Write times, without the time of day where that is midnight."""
+    told = [str(time) for time in times]
+    short = all(text.endswith(_MIDNIGHT) for text in told)
+    return [text.removesuffix(_MIDNIGHT) for text in told] if short else told
