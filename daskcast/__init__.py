@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from daskcast.api import Run, forecast
+    from daskcast.api import cross_validation, forecast
     from daskcast.config import ForecastConfig, RunOptions
     from daskcast.errors import (
         ClusterError,
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
         StoreError,
         TrackingError,
     )
+    from daskcast.evaluation import evaluate
     from daskcast.forecaster import Forecaster
     from daskcast.models.own import OwnModel
+    from daskcast.runs import Run
 
 #: Where each public name lives: it is imported when it is first asked for, so that
 #: ``import daskcast`` costs next to nothing.
@@ -37,11 +39,13 @@ _HOMES = {
     "ForecastConfig": "config",
     "Forecaster": "forecaster",
     "OwnModel": "models.own",
-    "Run": "api",
+    "Run": "runs",
     "RunOptions": "config",
     "StoppedError": "errors",
     "StoreError": "errors",
     "TrackingError": "errors",
+    "cross_validation": "api",
+    "evaluate": "evaluation",
     "forecast": "api",
 }
 
@@ -59,6 +63,8 @@ __all__ = [
     "StoreError",
     "TrackingError",
     "__version__",
+    "cross_validation",
+    "evaluate",
     "forecast",
 ]
 

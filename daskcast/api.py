@@ -1,43 +1,39 @@
-"""What people import: one call to forecast a table, and the run that it gives.
+"""What people import: one call to forecast a table, one to see how well that would have gone.
 
-Covers :func:`forecast` and :class:`Run`. Does not cover the command line (``cli``) or the run
-itself (``pipeline``).
+Covers :func:`forecast` and :func:`cross_validation`. Does not cover the command line (``cli``), the
+run itself (``pipeline``), reading it (``runs``) or metrics (``evaluation``).
 """
 
 from __future__ import annotations
 
-import html
+import inspect
 import operator
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cached_property
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from daskcast import pipeline
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import ConfigError
-from daskcast.progress import Counts, closing_facts
-from daskcast.records import Columns, Status
-from daskcast.store import RunFolder, forecast_columns, schema_of
+from daskcast.runs import Run, check_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
-    import pandas as pd
     from distributed import Client
 
     from daskcast.progress import Progress
     from daskcast.tracking import Tracker
 
-#: Columns of ``Run.failures``, beside the id.
-FAILURE_COLUMNS = ("status", "model", "error_type", "message", "traceback", "attempt", "batch")
+_FORECAST = {field.name for field in fields(ForecastConfig)}
 
 
 def forecast(  # noqa: PLR0913 - names that users of this field know, one for each option
@@ -163,46 +159,139 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     >>> run.forecasts.columns.tolist()[:4]  # doctest: +SKIP
     ['unique_id', 'ds', 'cutoff', 'daskcast']
     """
-    config = ForecastConfig(
-        h=_whole(h),
-        id_col=id_col,
-        time_col=time_col,
-        target_col=target_col,
-        freq=None if freq is None else str(freq),
-        season_length=_whole(season_length),
-        level=tuple(map(_number, level)) if isinstance(level, Iterable) else (_number(level),),
-        search=search,
-        trials=_whole(trials),
-        search_seconds=_number(search_seconds),
-        cv_windows=_whole(cv_windows),
-        step_size=_whole(step_size),
-        loss=loss,
-        select=select,
-        models=tuple(models) if isinstance(models, list | tuple) else (models,),
-        seed=_whole(seed),
-        gaps=gaps,
-        duplicates=duplicates,
-        non_negative=non_negative,
+    return _start(
+        df,
+        {
+            "h": h,
+            "id_col": id_col,
+            "time_col": time_col,
+            "target_col": target_col,
+            "freq": freq,
+            "season_length": season_length,
+            "level": level,
+            "search": search,
+            "trials": trials,
+            "search_seconds": search_seconds,
+            "cv_windows": cv_windows,
+            "step_size": step_size,
+            "loss": loss,
+            "select": select,
+            "models": models,
+            "seed": seed,
+            "gaps": gaps,
+            "duplicates": duplicates,
+            "non_negative": non_negative,
+            "client": client,
+            "cluster": cluster,
+            "workers": workers,
+            "threads_per_worker": threads_per_worker,
+            "batch_size": batch_size,
+            "tracking": tracking,
+            "experiment": experiment,
+            "track_detail": track_detail,
+            "tags": tags,
+            "out": out,
+            "resume": resume,
+            "on_progress": on_progress,
+        },
     )
-    _check_names(config.columns, config.level)
+
+
+def cross_validation(  # noqa: PLR0913 - names that users of this field know
+    df: object,
+    h: int,
+    *,
+    n_windows: int = 3,
+    step_size: int | None = None,
+    refit: bool | int = True,
+    input_size: int | None = None,
+    cv_step: int | None = None,
+    **options: Any,
+) -> Run:
+    """Forecast every entity from cutoffs in its past, and put what came beside it.
+
+    At each cutoff an entity is what it was then: nothing after it is seen by the search, its
+    windows, repairs or scales. All else is as in :func:`forecast`: engine, executors, run folder,
+    tracking.
+
+    Parameters
+    ----------
+    df : DataFrame or path
+    h : int
+        Steps to forecast from each cutoff.
+    n_windows : int
+        Cutoffs. An entity that is too short for all has fewer, and one too short for any fails.
+    step_size : int, optional
+        Steps between two cutoffs; None takes ``h``, so that windows follow each other.
+    refit : bool or int
+        Tune again at each cutoff, or at every so manieth. False tunes at the first one, and keeps
+        its forms, weights and parameters: only the states move on.
+    input_size : int, optional
+        Steps before each cutoff that are seen; None for all.
+    cv_step : int, optional
+        ``step_size`` of :func:`forecast`: between the windows on which the search scores a point.
+    **options
+        All other options of :func:`forecast`.
+
+    Returns
+    -------
+    Run
+        ``forecasts`` has ``n_windows * h`` rows for each entity, with ``cutoff`` and the target, as
+        ``utilsforecast.evaluate`` and :func:`daskcast.evaluate` take it; scores in ``entities`` are
+        those of these windows.
+
+    Raises
+    ------
+    ConfigError, DataError, StoreError, ClusterError, StoppedError
+        As :func:`forecast`.
+    TypeError
+        For an option that :func:`forecast` has not.
+
+    Examples
+    --------
+    >>> from daskcast import cross_validation, demo, evaluate
+    >>> run = cross_validation(demo.airports(8), 12, n_windows=2)  # doctest: +SKIP
+    >>> evaluate(run, ["mae", "coverage"])  # doctest: +SKIP
+    """
+    if _whole(n_windows) == 0:
+        raise ConfigError(
+            "n_windows must be at least 1, found 0: without a cutoff it is a forecast"
+        )
+    given = inspect.signature(forecast).bind(df, h, step_size=cv_step, **options)
+    given.apply_defaults()
+    of_windows = {
+        "n_windows": n_windows,
+        "backtest_step": step_size,
+        "refit": refit,
+        "input_size": input_size,
+    }
+    return _start(df, {**given.arguments, **of_windows})
+
+
+def _start(df: object, given: Mapping[str, Any]) -> Run:
+    """Run with the options of a call, each by its name there."""
+    config = ForecastConfig(**{k: _option(k, v) for k, v in given.items() if k in _FORECAST})
+    check_names(config)
+    out, tracking = given["out"], given["tracking"]
     place, temporary = (str(out), None) if out is not None else _temporary()
+    here = {"cluster", "workers", "threads_per_worker", "batch_size", "experiment", "track_detail"}
     options = RunOptions(
-        cluster=cluster,
-        workers=_whole(workers),
-        threads_per_worker=_whole(threads_per_worker),
-        batch_size=_whole(batch_size),
+        **{name: _whole(given[name]) for name in here},
         out=place,
-        resume=resume,
+        resume=given["resume"],
         tracking_uri=tracking if isinstance(tracking, str) else None,
         tracking=tracking is not None,
-        experiment=experiment,
-        track_detail=track_detail,
-        tags=tags or {},
+        tags=given["tags"] or {},
     )
     tracker = None if tracking is None or isinstance(tracking, str) else tracking
     try:
         summary = pipeline.run(
-            df, config, options, client=client, tracker=tracker, on_progress=on_progress
+            df,
+            config,
+            options,
+            client=given["client"],
+            tracker=tracker,
+            on_progress=given["on_progress"],
         )
     except BaseException:
         _remove(temporary)
@@ -210,6 +299,17 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     run = Run(summary.folder)
     weakref.finalize(run, _remove, temporary)
     return run
+
+
+def _option(name: str, value: Any) -> Any:
+    """Take what people pass for an option: names and numbers alone, numbers of other libraries."""
+    if name == "freq":
+        return None if value is None else str(value)
+    if name == "level":
+        return tuple(map(_number, value)) if isinstance(value, Iterable) else (_number(value),)
+    if name == "models":
+        return (value,) if isinstance(value, str) else tuple(value)
+    return _number(value)
 
 
 def _whole(value: Any) -> Any:
@@ -233,117 +333,3 @@ def _temporary() -> tuple[str, Path]:
 def _remove(place: Path | None) -> None:
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)
-
-
-class Run:
-    """A run, read from its folder.
-
-    All frames are sorted by entity, then time or trial, whatever the batches were, and carry the
-    user's own names for the columns of entity and time.
-
-    Parameters
-    ----------
-    folder : RunFolder
-        See :meth:`open`.
-
-    Examples
-    --------
-    >>> run = Run.open("runs/daskcast-20260101T000000Z")  # doctest: +SKIP
-    >>> run.failures[["unique_id", "error_type", "message"]]  # doctest: +SKIP
-    """
-
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-
-    @classmethod
-    def open(cls, path: str | PathLike[str]) -> Self:
-        """Open the run in a folder.
-
-        Raises
-        ------
-        StoreError
-            Where there is no run.
-        """
-        return cls(RunFolder.open(str(path)))
-
-    @property
-    def path(self) -> str:
-        """The run folder, a path or a URL."""
-        return self.folder.url
-
-    @cached_property
-    def manifest(self) -> dict[str, Any]:
-        """What ``run.json`` holds: config, data, versions, counts, seconds, mlflow."""
-        return self.folder.manifest
-
-    @property
-    def config(self) -> ForecastConfig:
-        """The options that decided the forecasts."""
-        return ForecastConfig.from_dict(self.manifest["config"])
-
-    @property
-    def counts(self) -> Counts:
-        """How the entities ended."""
-        return Counts(**self.manifest["counts"])
-
-    @cached_property
-    def forecasts(self) -> pd.DataFrame:
-        """One row for each entity and future time: cutoff, forecast, interval bounds."""
-        return self._frame("forecasts", "ds")
-
-    @cached_property
-    def entities(self) -> pd.DataFrame:
-        """One row for each entity of the input: status, model, scores, checks, failure."""
-        return self._frame("entities", "attempt")
-
-    @cached_property
-    def trials(self) -> pd.DataFrame:
-        """One row for each point of a search space that was evaluated."""
-        return self._frame("trials", "trial")
-
-    @property
-    def failures(self) -> pd.DataFrame:
-        """The entities that failed or fell back to a simpler model, with the reason."""
-        entities = self.entities
-        columns = [self.config.id_col, *FAILURE_COLUMNS]
-        found = entities.loc[entities["status"] != Status.OK.value, columns]
-        return found.reset_index(drop=True)
-
-    def _frame(self, table: Any, then: str) -> pd.DataFrame:
-        columns = self.config.columns
-        _check_names(columns, self.config.level)
-        found = self.folder.read(table).sort_by([("unique_id", "ascending"), (then, "ascending")])
-        frame: pd.DataFrame = found.to_pandas()
-        return frame.rename(columns={"unique_id": columns.entity, "ds": columns.time})
-
-    @property
-    def summary(self) -> str:
-        """What became of the run and where everything is, in a few lines."""
-        return "\n".join(f"{name:<10} {text}" for name, text in closing_facts(self.folder))
-
-    def __repr__(self) -> str:
-        """Tell the counts and the place, without credentials."""
-        counts = self.counts
-        return f"<Run of {counts.entities} entities ({counts.told}) at {self.folder.place}>"
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
-            for name, text in closing_facts(self.folder)
-        )
-        return f"<table><caption>daskcast run</caption>{rows}</table>"
-
-
-def _check_names(columns: Columns, levels: Sequence[float]) -> None:
-    """Refuse the user's names where the frames of a run have columns of that name already."""
-    taken = {*forecast_columns(levels)}
-    for table in ("entities", "trials"):
-        taken |= {*schema_of(table, levels, "timestamp").names}
-    taken -= {"unique_id", "ds"}
-    wrong = sorted({columns.entity, columns.time} & taken)
-    if wrong:
-        raise ConfigError(
-            f"the columns {', '.join(map(repr, wrong))} have the names of columns of the result; "
-            f"rename them"
-        )

@@ -35,6 +35,8 @@ SELECTIONS = ("blend", "best")
 GAPS = ("skip", "fail")
 DUPLICATES = ("fail", "sum", "mean", "last")
 MOST_STEPS = 100_000
+_STEPS = ("step_size", "season_length", "backtest_step", "input_size")
+_WINDOWS = ("cv_windows", "n_windows")
 _HIGHEST_LEVEL = 99.999
 _ADDRESS = re.compile(r"(tcp|tls)://([^\s/:]+|\[[^\s/]+\]):\d{1,5}")
 _IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -78,6 +80,16 @@ class ForecastConfig:
     duplicates : {"fail", "sum", "mean", "last"}
     non_negative : bool
         Keep forecasts and intervals of data without negative values from falling below zero.
+    n_windows : int
+        Cutoffs in the past from which each entity is forecast and compared with what came; 0
+        forecasts from the end, as usual. Each of them is tuned on ``cv_windows`` of its own.
+    backtest_step : int or None
+        Steps between two of these cutoffs; None takes the horizon.
+    refit : bool or int
+        Tune again at each of these cutoffs, or at every so manieth; False tunes at the first one
+        and keeps forms, weights and parameters.
+    input_size : int or None
+        Steps before each of these cutoffs that are seen; None for all.
 
     Raises
     ------
@@ -104,6 +116,10 @@ class ForecastConfig:
     gaps: str = "skip"
     duplicates: str = "fail"
     non_negative: bool = False
+    n_windows: int = 0
+    backtest_step: int | None = None
+    refit: bool | int = True
+    input_size: int | None = None
 
     def __post_init__(self) -> None:
         problems = [*_numbers(self), *_choices(self), *_columns(self), *_levels(self.level)]
@@ -117,6 +133,13 @@ class ForecastConfig:
     def columns(self) -> Columns:
         """The user's column names."""
         return Columns(self.id_col, self.time_col, self.target_col)
+
+    @property
+    def n_seen_again(self) -> int:
+        """Steps from the first cutoff of a backtest, itself included, to the end; 0 without one."""
+        if not self.n_windows:
+            return 0
+        return (self.n_windows - 1) * (self.backtest_step or self.h) + self.h + 1
 
     def to_dict(self) -> dict[str, Any]:
         """Give the options as plain JSON values, for logs and for ``run.json``.
@@ -221,13 +244,14 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Option names to values; dashes in names count as underscores, and ``horizon`` as ``h``.
+        Option names to values; dashes in names count as underscores, ``horizon`` as ``h`` and
+        ``windows`` as ``n_windows``.
 
     Raises
     ------
     ConfigError
-        Where the file is missing, is no TOML, names an unknown option, or both ``h`` and
-        ``horizon``.
+        Where the file is missing, is no TOML, names an unknown option, or an option by both of
+        its names.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -236,10 +260,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the config file {path} is not TOML: {error}") from error
     options = {name.replace("-", "_"): value for name, value in content.items()}
-    if "horizon" in options:  # as the flag is called
-        if "h" in options:
-            raise ConfigError(f"the config file {path} names both h and horizon; give one of them")
-        options["h"] = options.pop("horizon")
+    for flag, name in (("horizon", "h"), ("windows", "n_windows")):  # as the flags are called
+        if flag in options:
+            if name in options:
+                raise ConfigError(
+                    f"the config file {path} names both {name} and {flag}; give one of them"
+                )
+            options[name] = options.pop(flag)
     known = {f.name for cls in (ForecastConfig, RunOptions) for f in dataclasses.fields(cls)}
     unknown = sorted(set(options) - known)
     if unknown:
@@ -259,9 +286,11 @@ def _plain(level: float) -> float:
 
 
 def _numbers(config: ForecastConfig) -> list[str]:
-    problems = _at_least(config, 1, "h", "trials", "step_size", "season_length")
-    problems += _at_least(config, 0, "cv_windows", "seed")
-    problems += _at_most(config, MOST_STEPS, "h", "trials", "season_length", "cv_windows")
+    problems = _at_least(config, 1, "h", "trials", *_STEPS)
+    problems += _at_least(config, 0, "seed", *_WINDOWS)
+    problems += _at_most(config, MOST_STEPS, "h", "trials", *_STEPS, *_WINDOWS)
+    if not isinstance(config.refit, bool):
+        problems += _at_least(config, 1, "refit")
     seconds = config.search_seconds
     if seconds is not None and not (_is_number(seconds) and seconds > 0):
         problems.append(f"search_seconds must be a number above 0, found {seconds!r}")

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from daskcast.api import Run, forecast
+from daskcast.api import forecast
 from daskcast.bundle import Bundle, reading
 from daskcast.cluster import own_versions
 from daskcast.errors import DataError
@@ -23,6 +23,7 @@ from daskcast.panel.columns import plain_ids, shorten
 from daskcast.panel.memory import MemorySource
 from daskcast.panel.rows import join_rows, sort_rows
 from daskcast.records import Status
+from daskcast.runs import Run
 from daskcast.store.model import SavedModel, history_schema, load_model, save_model
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from daskcast import fitted, picture
-from daskcast.api import FAILURE_COLUMNS, Run, forecast
+from daskcast.api import cross_validation, forecast
 from daskcast.errors import ConfigError, StoreError
 from daskcast.records import Status
 from daskcast.redact import redact_uri
+from daskcast.runs import FAILURE_COLUMNS, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -255,9 +256,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         df: object,
         h: int | None = None,
         *,
-        n_windows: int = 1,
+        n_windows: int = 3,
         step_size: int | None = None,
-        refit: bool = True,
+        refit: bool | int = True,
         input_size: int | None = None,
         **where: Unpack[Where],
     ) -> pd.DataFrame:
@@ -271,7 +272,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         n_windows : int
         step_size : int, optional
             Steps between two cutoffs; None takes ``h``.
-        refit : bool
+        refit : bool or int
+            Tune again at each cutoff, or at every so manieth; False keeps the first recipe.
         input_size : int, optional
             Observations before a cutoff that are used; None takes all.
         **where
@@ -282,10 +284,6 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         DataFrame
             Id, time, ``cutoff``, the value that came, the forecast and its intervals.
         """
-        from daskcast.api import (  # type: ignore[attr-defined]  # noqa: PLC0415 - comes with backtesting
-            cross_validation,
-        )
-
         options = self._options()
         options.pop("step_size")  # of the tuning; this one is of the windows
         run = cross_validation(

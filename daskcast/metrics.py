@@ -8,6 +8,7 @@ Shapes: W windows, H steps; the error arrays are [W].
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from daskcast.records import Floats
+
+
+def unit_of(y: Floats) -> float:
+    """Give the power of two near the mean size of a series.
+
+    Models see the series in this unit, so that neither squares of huge values overflow nor those of
+    tiny ones vanish. Dividing by a power of two loses no bit.
+
+    Parameters
+    ----------
+    y : ndarray of float64, shape [T]
+        With at least one observation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit_of(np.array([3.0, 5.0, np.nan]))
+    8.0
+    """
+    size = float(np.nanmean(np.abs(y)))
+    return float(2.0 ** min(max(math.frexp(size)[1], -1022), 1023)) if size > 0 else 1.0
 
 
 def actuals(y: Floats, cutoffs: NDArray[np.int64], h: int) -> Floats:

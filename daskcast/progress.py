@@ -6,6 +6,7 @@ Covers counts, progress, the clock and the closing summary of a run. Does not co
 
 from __future__ import annotations
 
+import json
 import reprlib
 import shlex
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from daskcast.store import RunFolder
     from daskcast.tracking import TrackingSummary
 
+
+_SCORES = {"cv_mase": "MASE", "naive_mase": "naive", "cv_rmsse": "RMSSE", "cv_smape": "sMAPE"}
 
 N_SHOWN = 4
 """Reasons of failures that the summary names."""
@@ -167,9 +170,11 @@ def closing_facts(folder: RunFolder) -> list[tuple[str, str]]:
     """
     manifest = folder.manifest
     counts, config = Counts(**manifest["counts"]), ForecastConfig.from_dict(manifest["config"])
-    steps = f"{config.h} steps, levels {_levels(config.level)}"
+    windows = f"{config.n_windows} windows of " if config.n_windows else ""
+    steps = f"{windows}{config.h} steps, levels {_levels(config.level)}"
     facts = [
         ("entities", f"{counts.entities:,}: {counts.told}"),
+        *_scores(folder, config),
         ("run", folder.place),
         ("forecasts", f"{folder.place}/forecasts ({steps}; Parquet, one row a step)"),
         ("accounts", f"{folder.place}/entities (one row for each entity)"),
@@ -179,6 +184,27 @@ def closing_facts(folder: RunFolder) -> list[tuple[str, str]]:
         ("seconds", _seconds(manifest["seconds"])),
     ]
     return [*facts, *_reasons(folder, counts)]
+
+
+def _scores(folder: RunFolder, config: ForecastConfig) -> list[tuple[str, str]]:
+    """Tell the mean scores, each with the entities it stands on; nothing where there is none."""
+    columns = [*_SCORES, *(["checks"] if config.n_windows else [])]
+    table = folder.read("entities", columns=columns)
+    told = {name: _mean(table[column].to_pylist()) for column, name in _SCORES.items()}
+    facts = [("scores", ", ".join(f"{name} {mean}" for name, mean in told.items()))]
+    if config.n_windows:
+        checks = [json.loads(text).get("coverage") or {} for text in table["checks"].to_pylist()]
+        shares = {f"{x:g}": [one.get(f"{x:g}") for one in checks] for x in config.level}
+        held = [f"{level} %: {_mean(each, 100, ' %')}" for level, each in shares.items()]
+        facts.append(("coverage", ", ".join(held)))
+    return facts if any(value is not None for value in table["cv_smape"].to_pylist()) else []
+
+
+def _mean(values: Sequence[float | None], factor: float = 1, unit: str = "") -> str:
+    """Tell a mean and how many of how many it stands on."""
+    known = [value for value in values if value is not None]
+    mean = f"{factor * sum(known) / len(known):.4g}{unit}" if known else "undefined"
+    return f"{mean} ({len(known):,} / {len(values):,})"
 
 
 def _reasons(folder: RunFolder, counts: Counts) -> list[tuple[str, str]]:

@@ -4,7 +4,8 @@ Covers what a task takes (:class:`Series`) and what it gives (:class:`EntityResu
 :class:`BatchReceipt`): plain data, small to pickle. Does not cover reading (``panel``),
 computing (``task``) or storing (``store``).
 
-Shapes: T observations of one entity, H steps of the horizon, L levels of the intervals.
+Shapes: T observations of one entity, H steps of the horizon, L levels of the intervals, R rows of
+a forecast: H, or H for each window of a backtest.
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ class Series:
         What was repaired because an option said so, one sentence each.
     problem : Failure or None
         Set where the entity cannot be forecast at all; ``y`` and ``future`` may then be empty.
+    past : ndarray, shape [P], or None
+        The times of the last P steps of ``y``, as the user wrote them; only where they were asked
+        for, as a backtest does.
     """
 
     unique_id: str
@@ -102,6 +106,7 @@ class Series:
     season_length: int
     repairs: tuple[str, ...] = ()
     problem: Failure | None = None
+    past: Times | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +167,22 @@ class Forecast:
 
     Parameters
     ----------
-    times : ndarray, shape [H]
-    mean : ndarray of float64, shape [H]
-    lo, hi : ndarray of float64, shape [L, H]
+    times : ndarray, shape [R]
+    mean : ndarray of float64, shape [R]
+    lo, hi : ndarray of float64, shape [L, R]
         One row for each level, in the order of the configured levels.
+    cutoffs : ndarray, shape [R], or None
+        The last time that the forecast of a row knew; None where that is the entity's last time.
+    actual : ndarray of float64, shape [R], or None
+        What came in truth, NaN where it is missing; None where it is not known.
     """
 
     times: Times
     mean: Floats
     lo: Floats
     hi: Floats
+    cutoffs: Times | None = None
+    actual: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """What a worker does: one entity after another, each ending in a result.
 
 Covers the order of steps for an entity, the fallback, and the one broad ``except`` around them.
-Does not cover reading (``panel``), storing (``store``) or who calls (``engine``).
+Does not cover reading (``panel``), the windows of a backtest (``backtest``), storing (``store``) or
+who calls (``engine``).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import time
 import traceback
 from collections import Counter
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from daskcast import checks, logs, windows
+from daskcast import backtest, checks, logs, metrics, windows
+from daskcast.backtest import BacktestRules
 from daskcast.blas import blas_at_one
 from daskcast.config import MODELS
 from daskcast.delivery import Delivery
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from daskcast.config import ForecastConfig
     from daskcast.models import Family, View
-    from daskcast.records import Floats, Kept
+    from daskcast.records import Kept
     from daskcast.tune.blend import Blend
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class TaskSettings:
     cv_windows : int
     step_size : int or None
     select : {"blend", "best"}
+    backtest : BacktestRules or None
+        None forecasts from the end.
     """
 
     rules: SearchRules
@@ -62,6 +65,7 @@ class TaskSettings:
     cv_windows: int = 3
     step_size: int | None = None
     select: str = "blend"
+    backtest: BacktestRules | None = None
 
     @classmethod
     def of(cls, config: ForecastConfig) -> TaskSettings:
@@ -80,6 +84,7 @@ class TaskSettings:
             cv_windows=config.cv_windows,
             step_size=config.step_size,
             select=config.select,
+            backtest=BacktestRules.of(config),
         )
 
 
@@ -150,11 +155,38 @@ def warm_up() -> None:
 def _run(series: Series, settings: TaskSettings) -> EntityResult:
     if series.problem is not None:
         return _failed(series, series.problem)
+    if settings.backtest is not None:
+        return _backtest(series, settings, settings.backtest)
+    return _from_the_end(series, settings)
+
+
+def _backtest(series: Series, settings: TaskSettings, rules: BacktestRules) -> EntityResult:
+    """Forecast from cutoffs in the past."""
+    held = backtest.open_windows(series, rules)
+    if not held:
+        return _failed(series, backtest.too_short(series, rules))
+    results = backtest.walk(
+        held,
+        rules.tune_every,
+        lambda past, recipe: (
+            _from_the_end(past, settings) if recipe is None else _again(past, settings, recipe)
+        ),
+    )
+    return backtest.summary(series, held, results, rules, settings.delivery.level)
+
+
+def _again(series: Series, settings: TaskSettings, kept: Mapping[str, Any]) -> EntityResult:
+    """Forecast by the recipe of an earlier past; nothing is tuned, only states move on."""
+    recipe = Recipe.from_dict(kept)
+    return _by_recipe(replace(series, y=series.y / recipe.unit), settings, recipe)
+
+
+def _from_the_end(series: Series, settings: TaskSettings) -> EntityResult:
     n_obs = int(np.count_nonzero(~np.isnan(series.y)))
     if n_obs < _FEWEST:
         told = f"expected at least {_FEWEST} observations, as one gives no interval, found {n_obs}"
         return _failed(series, Failure("TooShort", told))
-    unit = _unit(series.y)
+    unit = metrics.unit_of(series.y)
     plain = replace(series, y=series.y / unit)
     reason = _unfit(series, n_obs)
     if reason is not None:
@@ -167,16 +199,6 @@ def _run(series: Series, settings: TaskSettings) -> EntityResult:
         return _tuned_result(plain, settings, tuned, unit)
     except EntityError as error:
         return _fallback(plain, settings, Failure(type(error).__name__, str(error)), unit)
-
-
-def _unit(y: Floats) -> float:
-    """Give the power of two near the mean size of a series.
-
-    Models see the series in this unit, so that neither squares of huge values overflow nor those of
-    tiny ones vanish. Dividing by a power of two loses no bit.
-    """
-    size = float(np.nanmean(np.abs(y)))
-    return float(2.0 ** min(max(math.frexp(size)[1], -1022), 1023)) if size > 0 else 1.0
 
 
 @lru_cache(maxsize=16)
@@ -301,16 +323,20 @@ def _cook(series: Series, settings: TaskSettings, kept: Kept) -> EntityResult:
     plain = replace(series, y=series.y / recipe.unit)
     if kept.failure is not None:
         return _fallback(plain, settings, kept.failure, recipe.unit)
-    try:
-        return _cooked(plain, settings, recipe, refit=kept.refit)
-    except EntityError as error:
-        return _fallback(plain, settings, Failure(type(error).__name__, str(error)), recipe.unit)
+    return _by_recipe(plain, settings, recipe, refit=kept.refit)
 
 
-def _cooked(
+def _by_recipe(
     series: Series, settings: TaskSettings, recipe: Recipe, *, refit: bool = False
 ) -> EntityResult:
-    """Forecast a series, in the unit of a recipe, by that recipe."""
+    """Forecast a series, in the unit of a recipe, by that recipe; else fall back and say why."""
+    try:
+        return _cooked(series, settings, recipe, refit=refit)
+    except EntityError as error:
+        return _fallback(series, settings, Failure(type(error).__name__, str(error)), recipe.unit)
+
+
+def _cooked(series: Series, settings: TaskSettings, recipe: Recipe, *, refit: bool) -> EntityResult:
     floor = settings.delivery.floor(series)
     view = view_of(series.y, series.season_length, len(series.future), floor=floor)
     blend = cook(view, recipe, _families(settings.models), keep=not refit)

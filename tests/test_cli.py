@@ -298,9 +298,10 @@ def test_version_is_told() -> None:
 
 def test_every_option_of_the_classes_has_a_flag() -> None:
     """What can be configured can be given on the command line."""
-    flags = {param.name for param in main.commands["run"].params}
+    run, backtest = ({one.name for one in main.commands[x].params} for x in ("run", "backtest"))
     names = set(ForecastConfig.__dataclass_fields__) | set(RunOptions.__dataclass_fields__)
-    assert names <= flags
+    assert names <= backtest
+    assert names - {"n_windows", "backtest_step", "refit", "input_size"} <= run
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ OTHERS = {
     "gaps": "fail",
     "duplicates": "sum",
     "non_negative": True,
+    "n_windows": 3,
+    "backtest_step": 6,
+    "refit": 2,
+    "input_size": 48,
 }
 #: options and values that are wrong, each alone
 WRONG = [
@@ -55,6 +59,9 @@ WRONG = [
     *(("level", value) for value in (None, (True,))),
     *(("id_col", value) for value in ("ds", "y", 3, None)),
     ("freq", 1),
+    *(("n_windows", value) for value in (-1, None, 2.0, True)),
+    *((name, value) for name in ("backtest_step", "input_size") for value in (0, "3")),
+    *(("refit", value) for value in (0, -1, 1.5, None, "no")),
 ]
 WRONG_RUN = [
     *(("workers", value) for value in (0, -1, 2.5, "2", True)),
@@ -203,7 +210,9 @@ def test_any_valid_options_survive_json(h, level, seed, seconds):
 
 def test_unknown_names_are_refused_together():
     """Every unknown name is told, and those that are known."""
-    with pytest.raises(ConfigError, match="unknown options horizon, trails; known are cv_windows"):
+    with pytest.raises(
+        ConfigError, match="unknown options horizon, trails; known are backtest_step"
+    ):
         ForecastConfig.from_dict({"h": 12, "trails": 3, "horizon": 12})
 
 
@@ -328,6 +337,15 @@ def test_a_file_may_say_horizon(tmp_path):
     file.write_text("horizon = 12\nh = 12\n")
     with pytest.raises(ConfigError, match="both h and horizon"):
         read_toml(file)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({}, 0), ({"n_windows": 1}, 13), ({"n_windows": 3, "backtest_step": 2}, 17)],
+)
+def test_how_far_a_backtest_looks_back(options, steps):
+    """From the first cutoff, itself included, to the end: no step without a backtest."""
+    assert ForecastConfig(h=12, **options).n_seen_again == steps
 
 
 # -- models that are objects ------------------------------------------------------------------

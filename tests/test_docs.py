@@ -75,6 +75,7 @@ def test_tutorial(tmp_path: Path) -> None:
     "page",
     [
         "README.md",
+        "docs/howto/backtest.md",
         "docs/howto/executors.md",
         "docs/howto/forecaster.md",
         "docs/howto/models.md",

@@ -23,6 +23,8 @@ NAMES = [
     "StoreError",
     "TrackingError",
     "__version__",
+    "cross_validation",
+    "evaluate",
     "forecast",
 ]
 

@@ -705,12 +705,11 @@ def test_own_models_must_be_given_on_loading(small: Path, tmp_path: Path) -> Non
 # -- cross-validation and pictures -------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(api, "cross_validation"), reason="comes with backtesting")
 def test_cross_validation(table: pd.DataFrame) -> None:
-    """Enable at merge: the method is the call, and gives its forecasts with cutoff and truth."""
+    """The method is the call, and gives its forecasts with cutoff and truth."""
     how: dict[str, Any] = {"n_windows": 2, "step_size": 6, "refit": True, "input_size": None}
     found = Forecaster(**FAST).cross_validation(table, **how, **SERIAL)
-    expected = api.cross_validation(table, 6, **how, **OPTIONS, **SERIAL)  # type: ignore[attr-defined]
+    expected = api.cross_validation(table, 6, **how, **OPTIONS, **SERIAL)
     same(found, expected.forecasts)
     assert {"unique_id", "ds", "cutoff", "y", "daskcast"} <= {*found.columns}
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daskcast.cli.options import demo_options, resolve, run_options
+from daskcast.cli.options import backtest_options, demo_options, resolve, run_options
 from daskcast.errors import DaskcastError, StoppedError
 
 if TYPE_CHECKING:
@@ -72,13 +72,16 @@ def main() -> None:
 def run(data: str, config_file: str | None, dry_run: bool, **flags: Any) -> None:
     """Forecast every entity of DATA: a CSV or Parquet file, or a folder of Parquet files."""
     config, options = resolve(flags, config_file, cluster="local")
-    _look_here(config)
-    if dry_run:
-        from daskcast.plan import make_plan
+    _plan_or_forecast(data, config, options, dry_run=dry_run)
 
-        click.echo(make_plan(data, config, options).describe())
-        return
-    _forecast(data, config, options)
+
+@main.command()
+@click.argument("data")
+@backtest_options
+def backtest(data: str, config_file: str | None, dry_run: bool, **flags: Any) -> None:
+    """Forecast every entity of DATA from cutoffs in its past, and compare with what came."""
+    config, options = resolve(flags, config_file, backtest=True, cluster="local", n_windows=3)
+    _plan_or_forecast(data, config, options, dry_run=dry_run)
 
 
 @main.command()
@@ -150,13 +153,25 @@ def _look_here(config: ForecastConfig) -> None:
         sys.path.insert(0, here)
 
 
+def _plan_or_forecast(
+    data: Any, config: ForecastConfig, options: RunOptions, *, dry_run: bool
+) -> None:
+    _look_here(config)
+    if not dry_run:
+        _forecast(data, config, options)
+        return
+    from daskcast.plan import make_plan
+
+    click.echo(make_plan(data, config, options).describe())
+
+
 def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
     """Run, with progress; say where everything is, or how to go on; exit as it ended."""
     from daskcast import logs as logging_of_runs
     from daskcast import pipeline
-    from daskcast.api import Run
     from daskcast.cli.telling import ProgressLine
     from daskcast.plan import hindsight
+    from daskcast.runs import Run
 
     ctx = click.get_current_context()
     # Thousands of entities may have something to say: the terminal is for the run itself.

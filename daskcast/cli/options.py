@@ -1,4 +1,4 @@
-"""Options of ``daskcast run``: what they are called, and how they become the two option classes.
+"""Options of the commands: what they are called, and how they become the two option classes.
 
 Covers the decorators and the order of precedence: defaults, then the file of ``--config``, then the
 command line. Does not cover what an option means or whether it is right (``config``).
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 _FORECAST = {field.name for field in dataclasses.fields(ForecastConfig)}
+_OF_WINDOWS = {"n_windows", "backtest_step", "refit", "input_size"}
 _RUN = {field.name for field in dataclasses.fields(RunOptions)}
 
 
@@ -111,7 +112,6 @@ _SEARCH = [
         "reproducible.", type=float, default="none",
     ),
     _option("--cv-windows", about="Windows that score a point.", type=int, default=3),
-    _option("--step-size", about="Steps between windows.", type=int, default="from the horizon"),
     _option("--loss", about="What a search minimises.", type=click.Choice(LOSSES), default="mase"),
     _option(
         "--select", about="Forecast with a weighted blend of what the search tried, or with its "
@@ -127,6 +127,25 @@ _SEARCH = [
         "falling below zero."
     ),
     _option("--seed", about="Same seed, same forecasts.", type=int, default=0),
+]  # fmt: skip
+
+_STEP = _option("--step-size", about="Steps between windows.", type=int, default="from the horizon")
+_WINDOWS = [
+    _option("--windows", "n_windows", about="Cutoffs in the past.", type=int, default=3),
+    _option(
+        "--step-size", "backtest_step", about="Steps between two cutoffs; backtest-step in a file.",
+        type=int, default="the horizon",
+    ),
+    _flag(
+        "--refit/--no-refit", about="Tune again at each cutoff, or at the first one alone.  "
+        "[default: refit]",
+    ),
+    _option("--refit-every", about="Tune again at every so manieth cutoff.", type=int, metavar="K"),
+    _option("--input-size", about="Steps seen before a cutoff.", type=int, default="all"),
+    _option(
+        "--cv-step", "step_size", about="Steps between the windows that score a point; step-size "
+        "in a file.", type=int, default="from the horizon",
+    ),
 ]  # fmt: skip
 
 _EXECUTION = [
@@ -167,12 +186,22 @@ _ENDS = [
 
 def run_options(command: _F) -> _F:
     """Give a command all options of a run."""
-    return _all([_REQUIRED, *_COLUMNS, *_SEARCH, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING], command)
+    return _all(
+        [_REQUIRED, *_COLUMNS, *_SEARCH, _STEP, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING], command
+    )
+
+
+def backtest_options(command: _F) -> _F:
+    """Give a command all options of a run, and those of its windows in the past."""
+    return _all(
+        [_REQUIRED, *_WINDOWS, *_COLUMNS, *_SEARCH, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING],
+        command,
+    )
 
 
 def demo_options(command: _F) -> _F:
     """Give a command the options of a run that make sense for data that is known."""
-    return _all([_OF_THE_DEMO, *_SEARCH, *_EXECUTION, *_OUT, *_TRACKING], command)
+    return _all([_OF_THE_DEMO, *_SEARCH, _STEP, *_EXECUTION, *_OUT, *_TRACKING], command)
 
 
 def _all(options: list[Callable[[Any], Any]], command: _F) -> _F:
@@ -182,7 +211,11 @@ def _all(options: list[Callable[[Any], Any]], command: _F) -> _F:
 
 
 def resolve(
-    flags: Mapping[str, Any], config_file: str | None = None, **defaults: Any
+    flags: Mapping[str, Any],
+    config_file: str | None = None,
+    *,
+    backtest: bool = False,
+    **defaults: Any,
 ) -> tuple[ForecastConfig, RunOptions]:
     """Bring defaults, file and flags together.
 
@@ -191,6 +224,8 @@ def resolve(
     flags : mapping
         Option names to values; None or empty where not given.
     config_file : str, optional
+    backtest : bool
+        Whether the options of windows in the past count: one file may serve both commands.
     **defaults
         Of the command, where they differ from those of the option classes.
 
@@ -205,8 +240,21 @@ def resolve(
     asked = {**defaults, **(read_toml(config_file) if config_file else {}), **given}
     if asked.get("h") is None:
         raise ConfigError("the horizon is missing: give --horizon N, the steps to forecast")
-    forecast = {name: _plain(name, value) for name, value in asked.items() if name in _FORECAST}
+    if backtest:
+        asked["refit"] = _refit(asked)
+        if not asked.get("n_windows"):
+            raise ConfigError("windows must be at least 1: without a cutoff it is daskcast run")
+    names = _FORECAST if backtest else _FORECAST - _OF_WINDOWS
+    forecast = {name: _plain(name, value) for name, value in asked.items() if name in names}
     return _both(forecast, {name: value for name, value in asked.items() if name in _RUN})
+
+
+def _refit(asked: Mapping[str, Any]) -> Any:
+    """Bring the two flags of tuning again together."""
+    refit, every = asked.get("refit", True), asked.get("refit_every")
+    if every is not None and refit is False:
+        raise ConfigError("refit-every tunes again and no-refit does not; give one of them")
+    return refit if every is None else every
 
 
 def _plain(name: str, value: Any) -> Any:

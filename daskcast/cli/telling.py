@@ -187,7 +187,9 @@ def _scores(view: EntityView) -> list[str]:
         naive = f"naive {_score(scores.naive_mase)}, skill {_score(scores.skill)}"
         told.insert(0, f"MASE {_score(scores.cv_mase)} ({naive})")
     what = ", ".join(told) or "none is defined"
-    return [f"scores        {printable(windows or scores.n_windows)} windows: {what}"]
+    held, _, why = windows.partition(": ")
+    note = [f"fewer windows: {printable(why)}"] if why else []
+    return [f"scores        {printable(held or scores.n_windows)} windows: {what}", *note]
 
 
 def _search(view: EntityView) -> list[str]:
@@ -211,6 +213,13 @@ def _checks(view: EntityView) -> list[str]:
     if missing := found.pop("missing", None):
         steps = view.n_obs + missing
         told.append(f"{missing:,} of {steps:,} steps are missing ({100 * missing / steps:.0f} %)")
+    if n_tuned := found.pop("tuned", None):
+        told.append(f"tuned at {n_tuned} of the windows")
+    if shares := found.pop("coverage", None):
+        held = ", ".join(
+            f"{100 * x:.0f} % in the {level} % interval" for level, x in shares.items()
+        )
+        told.append(f"of what came on the windows {held}")
     told += [f"repaired: {repair}" for repair in found.pop("repairs", None) or ()]
     if found.pop("reproducible", None) is False:
         told.append("not reproducible: a time limit stopped the search")
@@ -231,14 +240,21 @@ def _forecasts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if not rows:
         return ["forecast      none"]
     names = [name for name in rows[0] if name not in ("unique_id", "ds", "cutoff")]
-    times = [str(row["ds"]) for row in rows]
-    if all(told.endswith(_MIDNIGHT) for told in times):
-        times = [told.removesuffix(_MIDNIGHT) for told in times]
-    width = max(len("time"), *map(len, times))
-    lines = [
-        "forecast      " + "  ".join(["time".ljust(width), *[name.rjust(14) for name in names]])
-    ]
+    rows = sorted(rows, key=lambda row: (row["cutoff"], row["ds"]))
+    times, head = _dates([row["ds"] for row in rows]), "time"
+    if "y" in names:  # of a backtest
+        cutoffs, head = _dates([row["cutoff"] for row in rows]), "cutoff, time"
+        times = [f"{cutoff}, {time}" for cutoff, time in zip(cutoffs, times, strict=True)]
+    width = max(len(head), *map(len, times))
+    lines = ["forecast      " + "  ".join([head.ljust(width), *[name.rjust(14) for name in names]])]
     for told, row in zip(times, rows, strict=True):
-        numbers = [f"{row[name]:14,.2f}" for name in names]
+        numbers = [" " * 13 + "-" if row[name] is None else f"{row[name]:14,.2f}" for name in names]
         lines.append("              " + "  ".join([told.ljust(width), *numbers]))
     return lines
+
+
+def _dates(times: Sequence[object]) -> list[str]:
+    """Write times, without the time of day where that is midnight."""
+    told = [str(time) for time in times]
+    short = all(text.endswith(_MIDNIGHT) for text in told)
+    return [text.removesuffix(_MIDNIGHT) for text in told] if short else told

@@ -1,9 +1,9 @@
 """The times to forecast, in the user's own way of writing them.
 
-Covers names of frequencies, season lengths and future times of the entities of a batch. Does not
-cover finding their steps (``infer``).
+Covers names of frequencies, season lengths and future times of the entities of a batch, and the
+times of their last steps. Does not cover finding their steps (``infer``).
 
-Shapes: E entities, N rows, H steps of the horizon.
+Shapes: E entities, N rows, H steps of the horizon, P steps before the end.
 """
 
 from __future__ import annotations
@@ -40,14 +40,18 @@ class Future:
     freqs : list of str, length E
     seasons : list of int, length E
     times : ndarray of datetime64[us] or int64, shape [E, H]
+    past : ndarray of datetime64[us] or int64, shape [E, P]
+        Of the last steps of the grid, the entity's last time included; where an entity is shorter,
+        of steps before it too.
     """
 
     freqs: list[str]
     seasons: list[int]
     times: Times
+    past: Times
 
 
-def continue_times(layout: Layout, offsets: Ints, h: int) -> Future:
+def continue_times(layout: Layout, offsets: Ints, h: int, n_past: int = 0) -> Future:
     """Name the frequency of each entity and continue its times.
 
     Parameters
@@ -55,14 +59,16 @@ def continue_times(layout: Layout, offsets: Ints, h: int) -> Future:
     layout : Layout
     offsets : ndarray of int64, shape [E + 1]
     h : int
+    n_past : int
+        Steps before the end whose times are wanted.
     """
     last = offsets[1:] - 1
-    ahead = layout.ordinals[last][:, None] + layout.sizes[:, None] * np.arange(1, h + 1)
+    ahead = layout.ordinals[last][:, None] + layout.sizes[:, None] * np.arange(1 - n_past, h + 1)
     kinds, sizes = layout.kinds.tolist(), np.maximum(layout.sizes, 1).tolist()
     steps = [Step(Kind(kind), size) for kind, size in zip(kinds, sizes, strict=True)]
     seasons = [frequency.season_length(step) for step in steps]
     if layout.dates is None:
-        return Future([str(size) for size in sizes], seasons, ahead)
+        return Future([str(n) for n in sizes], seasons, ahead[:, n_past:], ahead[:, :n_past])
     dates = layout.dates
     rules = _month_days(dates, offsets, layout.kinds)
     days = dates.days[last]
@@ -72,8 +78,8 @@ def continue_times(layout: Layout, offsets: Ints, h: int) -> Future:
     in_days = _days(ahead, layout.kinds, rules)
     of_day = (dates.ticks[last] - DAY * days)[:, None]
     is_ticks = (layout.kinds == Kind.TICKS)[:, None]
-    ticks = np.where(is_ticks, ahead, in_days * DAY + of_day)
-    return Future(freqs, seasons, ticks.view("M8[us]"))
+    ticks = np.where(is_ticks, ahead, in_days * DAY + of_day).view("M8[us]")
+    return Future(freqs, seasons, ticks[:, n_past:], ticks[:, :n_past])
 
 
 def _alias(step: Step, month: int, day: int, rule: MonthDay | None) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daskcast.panel.future import Future
     from daskcast.panel.infer import Layout
     from daskcast.panel.rows import Bools, Ints, Rows
-    from daskcast.records import Floats
+    from daskcast.records import Floats, Times
 
 #: A grid may have this many steps for each observation, and at least the second number, and never
 #: more than the third: one mistyped year must not fill the memory.
@@ -53,6 +53,8 @@ class GridRules:
         Whether missing observations are left to the models or refused.
     duplicates : {"fail", "sum", "mean", "last"}
         What becomes of repeated times.
+    n_past : int
+        Steps before the end whose times are wanted too.
     """
 
     h: int
@@ -60,11 +62,19 @@ class GridRules:
     season_length: int | None = None
     gaps: str = "skip"
     duplicates: str = "fail"
+    n_past: int = 0
 
     @classmethod
     def of(cls, config: ForecastConfig) -> GridRules:
         """Take the rules from the options of a run."""
-        return cls(config.h, config.freq, config.season_length, config.gaps, config.duplicates)
+        return cls(
+            h=config.h,
+            freq=config.freq,
+            season_length=config.season_length,
+            gaps=config.gaps,
+            duplicates=config.duplicates,
+            n_past=config.n_seen_again,
+        )
 
 
 def regularise(rows: Rows, rules: GridRules) -> list[Series]:
@@ -136,15 +146,17 @@ def _on_grids(
     """Build the series of entities whose times are unique and whose values are finite."""
     step = None if rules.freq is None else frequency.parse(rules.freq)
     layout = lay_out(rows.times, rows.offsets, step)
-    future = continue_times(layout, rows.offsets, rules.h)
     first = _first_observed(rows)
     lengths = _lengths(layout, rows.offsets, first)
+    n_past = min(rules.n_past, int(lengths.max()))
+    future = continue_times(layout, rows.offsets, rules.h, n_past)
     failures = _off_grid(rows, layout, future) | _too_long(rows, lengths, future)
     if rules.gaps == "fail":
         failures |= troubles.holes(rows, first, lengths, skip=failures.keys())
     for i in failures:
         lengths[i] = 0
     y, starts = _fill(rows, layout, first, lengths)
+    past = _as_written(rows, layout, future.past) if n_past else None
     outcome: list[Series | Failure] = []
     for i, unique_id in enumerate(rows.ids):
         if i in failures:
@@ -158,6 +170,7 @@ def _on_grids(
             future.freqs[i],
             rules.season_length or future.seasons[i],
             repairs[i],
+            past=None if past is None else past[i, -lengths[i] :],
         )
         outcome.append(series)
     return outcome
@@ -189,6 +202,18 @@ def _fill(rows: Rows, layout: Layout, first: Ints, lengths: Ints) -> tuple[Float
     wanted = (ahead >= 0) & np.repeat(lengths > 0, n_rows)
     y[(ahead + np.repeat(starts[:-1], n_rows))[wanted]] = rows.values[wanted]
     return y, starts
+
+
+def _as_written(rows: Rows, layout: Layout, past: Times) -> Times:
+    """Take the user's own time for each step that has a row, shape [E, P]."""
+    n_rows, n_past = np.diff(rows.offsets), past.shape[1]
+    last = np.repeat(layout.ordinals[rows.offsets[1:] - 1], n_rows)
+    before = (last - layout.ordinals) // np.repeat(np.maximum(layout.sizes, 1), n_rows)
+    owner = np.repeat(np.arange(len(n_rows)), n_rows)
+    near = before < n_past
+    written = past.copy()
+    written[owner[near], n_past - 1 - before[near]] = rows.times[near]
+    return written
 
 
 def _off_grid(rows: Rows, layout: Layout, future: Future) -> dict[int, Failure]:

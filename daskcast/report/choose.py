@@ -61,7 +61,9 @@ def outlook(folder: RunFolder, batches: Iterable[str]) -> pd.DataFrame:
         widest interval and ``rise`` of the largest over the smallest step, both relative,
         number of ``steps``, ``days`` of a step (NaN for whole-numbered times).
     """
-    parts = [_outlook(folder.read("forecasts", [batch]).to_pandas()) for batch in batches]
+    parts = [
+        _outlook(last_window(folder.read("forecasts", [batch]).to_pandas())) for batch in batches
+    ]
     empty = pd.DataFrame({name: pd.Series(dtype=np.float64) for name in _COLUMNS})
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else empty
@@ -82,6 +84,12 @@ def _outlook(table: pd.DataFrame) -> pd.DataFrame:
         width = groups["wide"].max() / size
     columns = {"size": size, "width": width, "rise": rise, "steps": steps, "days": days}
     return pd.DataFrame(columns).rename_axis("unique_id").reset_index()
+
+
+def last_window(forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Give the rows of each entity's last cutoff: all of them, but for a backtest."""
+    last = forecasts.groupby("unique_id")["cutoff"].transform("max")
+    return forecasts[forecasts["cutoff"] == last]
 
 
 def step_names(found: pd.DataFrame) -> list[str]:

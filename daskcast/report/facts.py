@@ -21,6 +21,8 @@ _NOT_GIVEN = {
     "season_length": "inferred for each entity",
     "search_seconds": "no limit",
     "step_size": "chosen from the horizon",
+    "backtest_step": "the horizon",
+    "input_size": "all",
 }
 _KINDS = {
     "csv": "CSV file",
@@ -55,10 +57,12 @@ def subtitle(manifest: Mapping[str, Any], *, name: str = "", steps: Iterable[str
     >>> subtitle({"config": {"h": 12}, "data": {"rows": 1200, "kind": "csv"}}, steps=["monthly"])
     '12 steps ahead, monthly; 1,200 rows of a CSV file'
     """
-    h, data = part(manifest, "config").get("h"), part(manifest, "data")
+    config, data = part(manifest, "config"), part(manifest, "data")
+    h, n_windows = config.get("h"), config.get("n_windows")
     experiment = part(manifest, "mlflow").get("experiment")
     version = part(manifest, "versions").get("daskcast")
     told = [
+        f"backtest of {n_windows} windows" if n_windows else "",
         ", ".join([f"{h} steps ahead" if h else "", " and ".join(steps)]).strip(", "),
         f"{_text(data.get('rows'))} rows of a {_kind(data)}" if data.get("rows") else "",
         f"run {name}" if name else "",

@@ -146,6 +146,7 @@ def render(
         options=facts.options(manifest),
         about=facts.facts(manifest),
         box=chart.BOX,
+        backtest=bool(facts.part(manifest, "config").get("n_windows")),
     )
 
 
@@ -256,7 +257,7 @@ def _plots_of(
     """Read again what is needed of the few that are drawn."""
     about = entities[entities["unique_id"].isin(list(shown))]
     batches = sorted(set(about["batch"]))
-    forecasts = folder.read("forecasts", batches).to_pandas()
+    forecasts = choose.last_window(folder.read("forecasts", batches).to_pandas())
     params = folder.read("entities", batches, columns=["unique_id", "attempt", "params"])
     texts = params.to_pandas().sort_values("attempt", kind="stable")
     texts = texts.drop_duplicates("unique_id", keep="last").drop(columns="attempt")

@@ -76,11 +76,14 @@ class RunFolder:
         Interval levels of the run.
     times : {"timestamp", "integer"} or None
         Kind of the run's times; None takes it from the results of each batch.
+    actual : bool
+        Whether forecasts stand beside what came, as those of a backtest do.
     """
 
     url: str
     levels: tuple[float, ...]
     times: TimeKind | None = None
+    actual: bool = False
 
     def __repr__(self) -> str:
         """Show the place, without credentials."""
@@ -105,8 +108,8 @@ class RunFolder:
         url : str
             A path or an fsspec URL.
         manifest : mapping
-            First content of ``run.json``; ``config.level`` and, where known, ``data.times``
-            (``timestamp`` or ``integer``) decide the columns.
+            First content of ``run.json``; ``config.level``, ``config.n_windows`` and, where known,
+            ``data.times`` (``timestamp`` or ``integer``) decide the columns.
 
         Raises
         ------
@@ -114,7 +117,7 @@ class RunFolder:
             The folder holds a run, or other files under the names of a run's.
         """
         url = absolute(url)
-        folder = cls(url, manifests.levels_of(manifest), manifests.times_of(manifest))
+        folder = cls(url, *manifests.columns_of(manifest))
         files = folder.files
         try:
             refuse_used(files, folder.place)
@@ -136,10 +139,7 @@ class RunFolder:
             There is no run, its manifest is damaged, or its format is unknown.
         """
         url = absolute(url)
-        manifest = manifests.read(files_at(url), redact_uri(url))
-        return cls(url, manifests.levels_of(manifest), manifests.times_of(manifest))
-
-    # -- manifest --
+        return cls(url, *manifests.columns_of(manifests.read(files_at(url), redact_uri(url))))
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -196,7 +196,8 @@ class RunFolder:
         """Encode the tables; forecasts without rows are left out where their type is unknown."""
         times = self.times or time_kind(results)
         parts = {}
-        for name, table in tables_of(batch, results, self.levels, times or "timestamp").items():
+        tables = tables_of(batch, results, self.levels, times or "timestamp", actual=self.actual)
+        for name, table in tables.items():
             if name != "forecasts" or times is not None:
                 content = to_bytes(table)
                 parts[str(name)] = content, Part.of(content, table.num_rows)
@@ -314,7 +315,7 @@ class RunFolder:
             if table in marker.parts:
                 data = self._part_bytes(files, table, batch, marker)
                 parts.append(from_bytes(data, columns))
-        schema = schema_of(table, self.levels, self._times_of(parts))
+        schema = schema_of(table, self.levels, self._times_of(parts), actual=self.actual)
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         return pa.concat_tables([schema.empty_table(), *parts])
@@ -361,8 +362,6 @@ class RunFolder:
             The run has no such entity; the message names near ones.
         """
         return query.entity_view(self, unique_id)
-
-    # -- logs --
 
     def write_logs(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         """Write records that belong to no batch, such as those of the process that leads the run.

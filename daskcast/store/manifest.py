@@ -97,6 +97,12 @@ def times_of(manifest: Mapping[str, Any]) -> TimeKind | None:
     return found if found in ("timestamp", "integer") else None
 
 
+def columns_of(manifest: Mapping[str, Any]) -> tuple[tuple[float, ...], TimeKind | None, bool]:
+    """Give what decides the columns: levels, kind of times, whether what came stands beside."""
+    config = manifest.get("config") or {}
+    return levels_of(manifest), times_of(manifest), bool(config.get("n_windows"))
+
+
 # -- the same run? -----------------------------------------------------------------------------
 
 

@@ -90,26 +90,30 @@ def level_label(level: float) -> str:
     return str(int(level)) if float(level).is_integer() else repr(float(level))
 
 
-def forecast_columns(levels: Sequence[float]) -> list[str]:
-    """Name the columns of ``forecasts``.
+def forecast_columns(levels: Sequence[float], *, actual: bool = False) -> list[str]:
+    """Name the columns of ``forecasts``; ``actual`` adds ``y``, which a backtest knows.
 
     Examples
     --------
     >>> forecast_columns((80,))
     ['unique_id', 'ds', 'cutoff', 'daskcast', 'daskcast-lo-80', 'daskcast-hi-80']
+    >>> forecast_columns((80,), actual=True)[:5]
+    ['unique_id', 'ds', 'cutoff', 'y', 'daskcast']
     """
     sides = [f"daskcast-{side}-{level_label(x)}" for x in levels for side in ("lo", "hi")]
-    return ["unique_id", "ds", "cutoff", "daskcast", *sides]
+    return ["unique_id", "ds", "cutoff", *(["y"] if actual else []), "daskcast", *sides]
 
 
-def schema_of(table: Table, levels: Sequence[float], times: TimeKind) -> pa.Schema:
+def schema_of(
+    table: Table, levels: Sequence[float], times: TimeKind, *, actual: bool = False
+) -> pa.Schema:
     """Give the schema of a table; only that of ``forecasts`` depends on the run."""
     if table == "entities":
         return ENTITIES
     if table == "trials":
         return TRIALS
     time = TIME_TYPES[times]
-    names = forecast_columns(levels)
+    names = forecast_columns(levels, actual=actual)
     types = [_TEXT, time, time, *[_NUMBER] * (len(names) - 3)]
     return pa.schema(list(zip(names, types, strict=True)))
 
@@ -128,7 +132,12 @@ def time_kind(results: Iterable[EntityResult]) -> TimeKind | None:
 
 
 def tables_of(
-    batch: str, results: Sequence[EntityResult], levels: Sequence[float], times: TimeKind
+    batch: str,
+    results: Sequence[EntityResult],
+    levels: Sequence[float],
+    times: TimeKind,
+    *,
+    actual: bool = False,
 ) -> dict[Table, pa.Table]:
     """Turn the results of a batch into its three tables; rows in the order of the results.
 
@@ -138,6 +147,8 @@ def tables_of(
     results : sequence of EntityResult, [N]
     levels : sequence of float, [L]
     times : {"timestamp", "integer"}
+    actual : bool
+        Whether forecasts know what came.
 
     Returns
     -------
@@ -146,16 +157,21 @@ def tables_of(
     """
     ids = _text([result.unique_id for result in results])
     return {
-        "forecasts": _forecasts(ids, results, levels, times),
+        "forecasts": _forecasts(ids, results, levels, times, actual=actual),
         "entities": _entities(ids, batch, results),
         "trials": _trials(ids, results),
     }
 
 
 def _forecasts(
-    ids: pa.Array, results: Sequence[EntityResult], levels: Sequence[float], times: TimeKind
+    ids: pa.Array,
+    results: Sequence[EntityResult],
+    levels: Sequence[float],
+    times: TimeKind,
+    *,
+    actual: bool,
 ) -> pa.Table:
-    schema = schema_of("forecasts", levels, times)
+    schema = schema_of("forecasts", levels, times, actual=actual)
     found = [(at, r.cutoff, r.forecast) for at, r in enumerate(results) if r.forecast is not None]
     parts = [forecast for _, _, forecast in found]
     steps = np.array([len(forecast.mean) for forecast in parts], dtype=np.int64)
@@ -165,7 +181,11 @@ def _forecasts(
     columns = [
         ids.take(pa.array(np.repeat([at for at, _, _ in found], steps).astype(np.int64))),
         pa.array(_joined([f.times.astype(dtype, copy=False) for f in parts], dtype)),
-        _cutoffs([cutoff for _, cutoff, _ in found], steps, times),
+        *(
+            _past(parts, dtype)
+            if actual
+            else [_cutoffs([cutoff for _, cutoff, _ in found], steps, times)]
+        ),
         _floats(_joined([f.mean for f in parts], np.dtype("float64"))),
     ]
     for level in range(len(levels)):
@@ -181,6 +201,15 @@ def _cutoffs(cutoffs: Sequence[Any], steps: np.ndarray[Any, Any], times: TimeKin
     plain = np.array(cutoffs, _DTYPES[times]) if times == "timestamp" else cutoffs
     each = pa.array(plain, TIME_TYPES[times])
     return each.take(pa.array(np.repeat(np.arange(len(cutoffs), dtype=np.int64), steps)))
+
+
+def _past(parts: Sequence[Forecast], dtype: np.dtype[Any]) -> list[pa.Array]:
+    """Give cutoff and truth of each row of a backtest."""
+    known = [(f.cutoffs, f.actual) for f in parts if f.cutoffs is not None and f.actual is not None]
+    assert len(known) == len(parts), "forecasts of a backtest must know their cutoffs and what came"
+    cutoffs = [cutoff.astype(dtype, copy=False) for cutoff, _ in known]
+    truth = _floats(_joined([actual for _, actual in known], np.dtype("float64")))
+    return [pa.array(_joined(cutoffs, dtype)), truth]
 
 
 def _joined(parts: Sequence[np.ndarray[Any, Any]], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daskcast import intervals
-from daskcast.tune.blend import Blend, Windows, blend, prequential, score
+from daskcast.tune.blend import Blend, Windows, blend, prequential, score, scores_of
 from daskcast.tune.reach import Reach
 from daskcast.tune.recipe import Form, Recipe, cook
 from daskcast.tune.search import Judge, SearchRules, Tried, entity_seed, search
@@ -31,6 +31,7 @@ __all__ = [
     "Windows",
     "cook",
     "entity_seed",
+    "scores_of",
     "tune",
 ]
 

@@ -200,9 +200,14 @@ def score(view: View, judge: Judge, windows: Windows | None, tried: Sequence[Tri
     """Score what :func:`prequential` gave, beside the seasonal naive forecast."""
     if windows is None:
         return Scores(n_windows=len(view.cutoffs))
+    lowest = min(t.loss for t in tried if t.rolled is not None)
+    return scores_of(view, judge, windows.mean, lowest)
+
+
+def scores_of(view: View, judge: Judge, blended: Floats, tune_loss: float) -> Scores:
+    """Score forecasts [W, H] of the windows, beside the seasonal naive forecast."""
     naive = SeasonalNaive()
     baseline = np.array([naive.forecast(view.y[:c], view)[0] for c in view.cutoffs])
-    blended = windows.mean
     mase, naive_mase, rmsse = (math.nan,) * 3
     if judge.scaled:
         mase = float((metrics.mae(blended, judge.truth) / judge.scale_mae).mean())
@@ -210,7 +215,7 @@ def score(view: View, judge: Judge, windows: Windows | None, tried: Sequence[Tri
         rmsse = float(np.sqrt(metrics.mse(blended, judge.truth) / judge.scale_mse).mean())
     return Scores(
         n_windows=len(view.cutoffs),
-        tune_loss=min(t.loss for t in tried if t.rolled is not None),
+        tune_loss=tune_loss,
         cv_mase=mase,
         cv_rmsse=rmsse,
         cv_smape=float(metrics.smape(blended, judge.truth).mean()),

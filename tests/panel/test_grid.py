@@ -311,3 +311,34 @@ def test_no_entities_are_no_series() -> None:
     """An empty batch is an empty list."""
     rows = Rows((), np.array([0]), np.empty(0, "M8[us]"), np.empty(0))
     assert regularise(rows, GridRules(h=1)) == []
+
+
+@given(st.sampled_from(ALIASES), STARTS, st.integers(26, 60), st.integers(1, 70), st.data())
+def test_times_of_the_last_steps_come_back(alias, start, n, n_past, data) -> None:
+    """The past is written as the future would have been, holes included."""
+    dates = pd.date_range(start, periods=n, freq=alias).to_numpy().astype("M8[us]")
+    gone = data.draw(st.sets(st.integers(1, n - 2), max_size=n // 6))
+    series = one(dates[[i for i in range(n) if i not in gone]], n_past=n_past)
+    np.testing.assert_array_equal(series.past, dates[-n_past:])
+    assert one(dates).past is None
+
+
+def test_a_step_with_a_row_keeps_the_users_own_time() -> None:
+    """A date off the common day, or an hour of summer time, is told as it was written."""
+    dates = STARTS_OF_MONTHS.copy()
+    dates[10] += 14
+    np.testing.assert_array_equal(one(dates, n_past=30).past, dates.astype("M8[us]"))
+    local = pd.date_range("2019-01-01", periods=300, freq="D", tz="Europe/Berlin")
+    days = local.tz_convert("UTC").tz_localize(None).to_numpy().astype("M8[us]")
+    np.testing.assert_array_equal(one(days, n_past=299).past, days[1:])
+
+
+def test_the_past_of_whole_numbers_and_of_neighbours() -> None:
+    """Entities of other lengths in the batch do not matter; nor does a leading gap."""
+    times = np.r_[np.arange(0, 50, 5), np.arange(7, 10)]
+    values = np.r_[np.nan, np.arange(9.0), np.ones(3)]
+    rows = Rows(("A", "B"), np.array([0, 10, 13]), times, values)
+    a, b = regularise(rows, GridRules(h=2, n_past=20))
+    assert a.past.tolist() == list(range(5, 50, 5))
+    assert b.past.tolist() == [7, 8, 9]
+    assert (len(a.y), len(b.y)) == (9, 3)
