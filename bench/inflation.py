@@ -23,7 +23,7 @@ from daskcast.task import TaskSettings, run_batch, warm_up
 
 LEVELS = (80.0, 95.0)
 DEGREES = (2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0)
-#: fewest observations that are left one horizon earlier
+#: fewest observations that are left one horizon earlier; with a season, two of it and one more
 LEAST = 12
 
 
@@ -65,7 +65,8 @@ def errors_of(period: str) -> Errors:
     """Collect the errors on M1 of one period: the test part, and one horizon before."""
     data = m1(period)
     now = standardised(data.train, data.test, data.season, data.freq)
-    long = [i for i, y in enumerate(data.train) if len(y) >= data.h + LEAST]
+    least = max(LEAST, 2 * data.season + 1)
+    long = [i for i, y in enumerate(data.train) if len(y) >= data.h + least]
     before = standardised(
         [data.train[i][: -data.h] for i in long],
         [data.train[i][-data.h :] for i in long],

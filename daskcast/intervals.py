@@ -45,7 +45,7 @@ class Inflation(NamedTuple):
 INFLATION: dict[int, Inflation] = {
     1: Inflation(3.0, 0.763, 0.361),
     2: Inflation(3.0, 0.918, 0.175),
-    5: Inflation(4.0, 0.954, 0.018),
+    5: Inflation(4.0, 0.932, 0.02),
 }
 #: Steps from which on the scale no longer grows: nothing was learned that far ahead.
 LAST_STEP = 24

@@ -42,6 +42,7 @@ myst_substitutions = {
     **{f"on_{name}": measured_accuracy.table(name) for name in measured_accuracy.DATASETS},
     "executors": measured.executors(),
     "families": measured.families(),
+    "blends": measured.blends(),
     "inflation": measured.inflation(),
     "level_shift": measured.level_shift(),
     "overhead": measured.overhead(),

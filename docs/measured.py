@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
+#: the rule of bench/blends.py that is the package's own
+DEFAULT = "the blend of the three"
 NOT_MEASURED = "It has not been measured for this release."
 SIDES = {
     "daskcast_skopt": "daskcast, default (`skopt`, 24 trials)",
@@ -158,3 +160,23 @@ def level_shift() -> str:
     rows = [[rule, *(f"{found[name][rule]:.3f}" for name in sets)] for rule in found[sets[0]]]
     table = as_table(["MASE", *sets], rows)
     return f"{table}\n\n{made_by(found, 'make bench BENCH=level_shift')}"
+
+
+def blends() -> str:
+    """Give the table of bench/blends.py: errors by how families are put together."""
+    found = result_of("blends")
+    if found is None:
+        return NOT_MEASURED
+    sets = [name for name, value in found.items() if isinstance(value, dict) and DEFAULT in value]
+    rows = [
+        [
+            rule,
+            *(
+                f"{found[name][rule]['mase']:.3f}, {found[name][rule]['smape']:.2f}"
+                for name in sets
+            ),
+        ]
+        for rule in found[sets[0]]
+    ]
+    table = as_table(["MASE, sMAPE", *sets], rows)
+    return f"{table}\n\n{made_by(found, 'make bench BENCH=blends')}"

@@ -167,7 +167,9 @@ def test_without_refit_the_first_recipe_is_kept() -> None:
     assert [t.tune_loss for t in kept.trials] == [t.tune_loss for t in first.trials]
     recipe = Recipe.from_dict(first.params)
     for window, place in ((1, 60), (2, 66)):
-        blend = cook(view_of(y[:place] / recipe.unit, M, H), recipe, families(["ets", "theta", "ces"]))
+        blend = cook(
+            view_of(y[:place] / recipe.unit, M, H), recipe, families(["ets", "theta", "ces"])
+        )
         assert rows(kept, window)[2] == (recipe.unit * blend.mean).tolist()
 
 

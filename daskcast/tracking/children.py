@@ -28,8 +28,9 @@ MAX_TEXT = 1000
 SCORES = ("tune_loss", "cv_mase", "cv_rmsse", "cv_smape", "naive_mase", "skill")
 _METRICS = (*SCORES, "n_obs", "n_windows", "n_trials", "seconds")
 _TEXTS = ("unique_id", "status", "model", "params", "stopped_by", "error_type", "message", "batch")
+_CHECKS = "checks"
 #: What is needed of the two tables.
-ENTITY_COLUMNS = [*_TEXTS, *_METRICS, "attempt"]
+ENTITY_COLUMNS = [*_TEXTS, *_METRICS, _CHECKS, "attempt"]
 TRIAL_COLUMNS = [
     "unique_id",
     "trial",
@@ -102,6 +103,7 @@ def _child(row: Row, trials: Sequence[Row], parent_id: str, *, detail: str) -> C
         tags=_tags(row, key, attempt),
         metrics=(
             *points({name: row[name] for name in _METRICS}, after_ms=duration),
+            *points(_checks(row[_CHECKS]), after_ms=duration),
             *_losses(trials),
         ),
         trials=runs,
@@ -140,6 +142,20 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _checks(told: str | None) -> dict[str, float]:
+    """Give the checks that are numbers, or yes (1) and no (0), each as ``check_NAME``.
+
+    What has parts, such as the coverage of each level, is one number for each of them.
+    """
+    found: dict[str, float] = {}
+    for name, value in (json.loads(told) if told else {}).items():
+        parts = value if isinstance(value, dict) else {"": value}
+        for part, number in parts.items():
+            if isinstance(number, int | float):
+                found[f"check_{name}_{part}".rstrip("_")] = float(number)
+    return found
 
 
 def _losses(trials: Iterable[Row]) -> tuple[MetricPoint, ...]:

@@ -154,3 +154,24 @@ def test_params_of_any_shape_are_texts(runs_of, results_of):
     (run,) = runs_of(dataclasses.replace(result, params=params, trials=()))
     assert run.params == {"a": "[1, 2]", "b": "null", "c": "true", "d": "é", "e": '{"x": 1}'}
     assert json.loads(run.params["e"]) == {"x": 1}
+
+
+def test_checks_are_metrics(runs_of, results_of):
+    """Numbers, yes and no, and the parts of a check are metrics; words and unknowns are not."""
+    (result,) = results_of("JFK")
+    checks = {
+        "beats_seasonal_naive": True,
+        "coverage": {"80": 0.75, "97.5": 1.0},
+        "ljung_box": 0.04,
+        "missing": 0,
+        "repairs": ["summed"],
+        "scale_defined": None,
+        "trials": {"design": 12},
+        "windows": "3 of 3",
+    }
+    (run,) = runs_of(dataclasses.replace(result, checks=checks))
+    found = {m.key: m.value for m in run.metrics if m.key.startswith("check_")}
+    assert found == {
+        "check_beats_seasonal_naive": 1.0, "check_coverage_80": 0.75, "check_coverage_97.5": 1.0,
+        "check_ljung_box": 0.04, "check_missing": 0.0, "check_trials_design": 12.0,
+    }  # fmt: skip
