@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import chdtrc
 
+from daskcast.features import not_modelled
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,11 +46,16 @@ def check_entity(
     -------
     dict
         ``beats_seasonal_naive`` (null where not known), ``missing`` (missing observations),
-        ``repairs``, ``reproducible``, ``scale_defined``, ``windows``.
+        ``not_modelled`` (seasons, holidays and shocks, one sentence each), ``repairs``,
+        ``reproducible``, ``scale_defined``, ``windows``.
     """
     return {
         "beats_seasonal_naive": None if math.isnan(scores.skill) else scores.skill > 0,
         "missing": int(np.count_nonzero(np.isnan(series.y))),
+        "not_modelled": [
+            str(found)
+            for found in not_modelled(series.y, series.cutoff, series.freq, series.season_length)
+        ],
         "repairs": list(series.repairs),
         "reproducible": stopped_by != "time",
         "scale_defined": scaled if scores.n_windows else None,

@@ -14,11 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 from daskcast.config import ForecastConfig
+from daskcast.features import kind_of
 from daskcast.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from daskcast.store import RunFolder
     from daskcast.tracking import TrackingSummary
@@ -183,7 +188,9 @@ def closing_facts(folder: RunFolder) -> list[tuple[str, str]]:
         ("mlflow", _tracked(manifest["mlflow"])),
         ("seconds", _seconds(manifest["seconds"])),
     ]
-    return [*facts, *_reasons(folder, counts)]
+    columns = ["unique_id", "status", "error_type", "checks"]
+    accounts = folder.read("entities", columns=columns)
+    return [*facts, *_not_modelled(folder, accounts), *_reasons(folder, accounts)]
 
 
 def _scores(folder: RunFolder, config: ForecastConfig) -> list[tuple[str, str]]:
@@ -207,11 +214,26 @@ def _mean(values: Sequence[float | None], factor: float = 1, unit: str = "") -> 
     return f"{mean} ({len(known):,} / {len(values):,})"
 
 
-def _reasons(folder: RunFolder, counts: Counts) -> list[tuple[str, str]]:
-    """Say for failures and fallbacks what it was, how often, and one it happened to."""
-    if not counts.failed + counts.fallback:
+def _not_modelled(folder: RunFolder, accounts: pa.Table) -> list[tuple[str, str]]:
+    """Say how many entities have something that no model follows; only theirs are parsed."""
+    speak = pc.match_substring(accounts["checks"], '"not_modelled":["')
+    rows = accounts.filter(speak).select(["unique_id", "checks"]).sort_by("unique_id").to_pylist()
+    if not rows:
         return []
-    rows = folder.read("entities", columns=["unique_id", "status", "error_type"])
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for kind in {kind_of(text) for text in json.loads(row["checks"])["not_modelled"]}:
+            found.setdefault(kind, []).append(row["unique_id"])
+    hint = shlex.join(["daskcast", "logs", folder.place, "--level", "warning"])
+    told = f"{len(rows):,} of {len(accounts):,} entities: {_grouped(found)}; see {hint}"
+    return [("unmodelled", told)]
+
+
+def _reasons(folder: RunFolder, accounts: pa.Table) -> list[tuple[str, str]]:
+    """Say for failures and fallbacks what it was, how often, and one it happened to."""
+    rows = accounts.drop_columns("checks").filter(pc.not_equal(accounts["status"], Status.OK.value))
+    if not len(rows):
+        return []
     found: dict[str, dict[str, list[str]]] = {
         Status.FAILED.value: {},
         Status.FALLBACK.value: {},

@@ -188,8 +188,7 @@ def _from_the_end(series: Series, settings: TaskSettings) -> EntityResult:
         return _failed(series, Failure("TooShort", told))
     unit = metrics.unit_of(series.y)
     plain = replace(series, y=series.y / unit)
-    reason = _unfit(series, n_obs)
-    if reason is not None:
+    if (reason := _unfit(series, n_obs)) is not None:
         return _fallback(plain, settings, reason, unit)
     view = _view(plain, settings)
     try:
@@ -388,9 +387,10 @@ def _failed(series: Series, failure: Failure) -> EntityResult:
 
 
 def _log(result: EntityResult) -> None:
-    if result.failure is None:
+    for told in result.checks.get("not_modelled", ()):
+        logger.warning("%s", told)
+    if (reason := result.failure) is None:
         logger.debug("%s, %d trials", result.model, len(result.trials))
         return
     level = logging.ERROR if result.status is Status.FAILED else logging.WARNING
-    reason = result.failure
     logger.log(level, "%s: %s: %s", result.status, reason.error_type, reason.message)

@@ -184,12 +184,19 @@ def _mean(values: pd.Series[float]) -> float:
 
 
 def flagged(entities: pd.DataFrame) -> pd.DataFrame:
-    """Give entities that are ``ok`` but miss many of their steps a reason and a message."""
+    """Give entities that are ``ok`` but deserve a look a reason and a message.
+
+    Those that miss many of their steps, else those that have what no model follows.
+    """
     digits = entities["checks"].astype("str").str.extract(r'"missing": ?(\d+)', expand=False)
     missing = pd.to_numeric(digits).to_numpy(dtype=np.float64, na_value=np.nan)
     steps = entities["n_obs"].to_numpy(dtype=np.float64) + missing
     with np.errstate(invalid="ignore"):
         many = (missing > MOST_MISSING * steps) & (entities["status"] == Status.OK).to_numpy()
+    speak = (
+        entities["checks"].astype("str").str.contains('"not_modelled":["', regex=False, na=False)
+    )
+    other = speak.to_numpy(dtype=bool) & (entities["status"] == Status.OK).to_numpy() & ~many
     told = [
         f"{lost:,.0f} of {total:,.0f} steps are missing ({100 * lost / total:.0f} %)"
         for lost, total in zip(missing[many], steps[many], strict=True)
@@ -197,6 +204,10 @@ def flagged(entities: pd.DataFrame) -> pd.DataFrame:
     entities = entities.astype({"error_type": object, "message": object})
     entities.loc[many, "error_type"] = "ManyMissing"
     entities.loc[many, "message"] = told
+    entities.loc[other, "error_type"] = "NotModelled"
+    entities.loc[other, "message"] = [
+        "; ".join(json.loads(text)["not_modelled"]) for text in entities.loc[other, "checks"]
+    ]
     return entities
 
 
