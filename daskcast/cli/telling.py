@@ -211,7 +211,7 @@ def _checks(view: EntityView) -> list[str]:
     if missing := found.pop("missing", None):
         steps = view.n_obs + missing
         told.append(f"{missing:,} of {steps:,} steps are missing ({100 * missing / steps:.0f} %)")
-    told += [f"not modelled: {text}" for text in found.pop("not_modelled", None) or ()]
+    told += found.pop("not_modelled", None) or ()
     told += [f"repaired: {repair}" for repair in found.pop("repairs", None) or ()]
     if found.pop("reproducible", None) is False:
         told.append("not reproducible: a time limit stopped the search")

@@ -192,7 +192,9 @@ def flagged(entities: pd.DataFrame) -> pd.DataFrame:
     steps = entities["n_obs"].to_numpy(dtype=np.float64) + missing
     with np.errstate(invalid="ignore"):
         many = (missing > MOST_MISSING * steps) & (entities["status"] == Status.OK).to_numpy()
-    speak = entities["checks"].astype("str").str.contains('"not_modelled":["', regex=False, na=False)
+    speak = (
+        entities["checks"].astype("str").str.contains('"not_modelled":["', regex=False, na=False)
+    )
     other = speak.to_numpy(dtype=bool) & (entities["status"] == Status.OK).to_numpy() & ~many
     told = [
         f"{lost:,.0f} of {total:,.0f} steps are missing ({100 * lost / total:.0f} %)"
