@@ -119,7 +119,7 @@ def not_modelled(
     >>> found.kind, found.steps
     ('shock', (50, 59))
     >>> found.told.partition(":")[0]
-    '2020-03 to 2020-12 (10 steps) is 79 % below 12 steps before'
+    '2020-03 to 2020-12 (10 steps) is 78 % below 12 steps before'
     """
     step = parse(freq)
     if step is None or not np.any(np.isfinite(y)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 import subprocess
 import sys
@@ -225,6 +226,16 @@ def test_the_summary_says_where_everything_is(run: Run) -> None:
         [line] = [line for line in lines if line.startswith(status)]
         for kind, rows in failures[failures["status"] == status].groupby("error_type"):
             assert f"{kind} {len(rows)}, e.g. '{rows['unique_id'].iloc[0]}'" in line
+
+
+def test_what_no_model_follows_is_counted(run: Run) -> None:
+    """One line of the summary counts entities by kind, as the accounts have them."""
+    [line] = [line for line in run.summary.splitlines() if line.startswith("unmodelled")]
+    told = [json.loads(text).get("not_modelled") for text in run.entities["checks"]]
+    n = sum(map(bool, told))
+    assert n > 0
+    assert f"unmodelled {n} of 12 entities: shock {n}, e.g. " in line
+    assert line.endswith(f"see daskcast logs {run.folder.place} --level warning")
 
 
 def test_many_reasons_are_grouped_and_cut() -> None:

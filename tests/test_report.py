@@ -247,14 +247,18 @@ def test_entities_that_miss_much_are_named() -> None:
         entity("SWF", n_obs=132, checks='{"missing":121,"repairs":[]}'),
         entity("FEW", n_obs=100, checks='{"missing":25,"repairs":[]}'),
         entity("NUL", checks=None),
+        entity("SHO", checks='{"missing":0,"not_modelled":["shock: 2020-03 to 2020-12"]}'),
+        entity("CLN", checks='{"missing":0,"not_modelled":[]}'),
         failed("BAD", checks='{"missing": 900}'),
     ]
     found = flagged(pd.DataFrame(rows)).set_index("unique_id")
     assert found["error_type"].to_dict() == {
-        "SWF": "ManyMissing", "FEW": "", "NUL": "", "BAD": "DuplicateTimes",
+        "SWF": "ManyMissing", "FEW": "", "NUL": "", "SHO": "NotModelled", "CLN": "",
+        "BAD": "DuplicateTimes",
     }  # fmt: skip
     words = text(page(*flagged(pd.DataFrame(rows)).to_dict("records")))
     assert "ok ManyMissing 1 SWF 121 of 253 steps are missing (48 %)" in words
+    assert "ok NotModelled 1 SHO shock: 2020-03 to 2020-12" in words
 
 
 def test_captions_tell_the_share() -> None:

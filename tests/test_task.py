@@ -511,6 +511,22 @@ def test_a_forecast_that_is_no_number_is_no_forecast(monkeypatch):
 # -- around it --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("falls_back", [False, True])
+def test_what_no_model_follows_is_a_check_and_a_warning(falls_back, monkeypatch):
+    """A shock is told in the checks and logged with the entity, of a tuned one and a fallback."""
+    y = airport(96)
+    y[60:70] *= 0.1
+    if falls_back:
+        monkeypatch.setattr(task, "_unfit", lambda *_: Failure("Unfit", "for a test"))
+    with logs.capture() as records:
+        result = run_entity(entity(y), PORTFOLIO)
+    assert result.status == (Status.FALLBACK if falls_back else Status.OK)
+    [told] = result.checks["not_modelled"]
+    assert told.startswith("shock: 60 to 69 (10 steps)")
+    found = [r for r in records if r["message"] == told]
+    assert [(r["entity"], r["level"]) for r in found] == [("JFK", "WARNING")]
+
+
 def test_the_log_names_the_entity():
     """What is logged is tied to its entity: a warning for a fallback, an error for a failure."""
     with logs.capture() as records:

@@ -57,6 +57,13 @@ def test_what_is_as_it_should_be_is_not_told() -> None:
     assert checks(beats_seasonal_naive=None, scale_defined=None, other={}) == []
 
 
+def test_what_no_model_follows_is_told() -> None:
+    """One line for each, with its facts."""
+    told = "shock: 2020-03 to 2020-12"
+    assert checks(not_modelled=[told]) == [told]
+    assert checks(not_modelled=[]) == []
+
+
 def test_checks_are_sentences() -> None:
     """Each check that found something is a line of words; one that is unknown here is told raw."""
     told = checks(

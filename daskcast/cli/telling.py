@@ -220,7 +220,7 @@ def _checks(view: EntityView) -> list[str]:
             f"{100 * x:.0f} % in the {level} % interval" for level, x in shares.items()
         )
         told.append(f"of what came on the windows {held}")
-    told += [f"not modelled: {text}" for text in found.pop("not_modelled", None) or ()]
+    told += found.pop("not_modelled", None) or ()
     told += [f"repaired: {repair}" for repair in found.pop("repairs", None) or ()]
     if found.pop("reproducible", None) is False:
         told.append("not reproducible: a time limit stopped the search")
