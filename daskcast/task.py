@@ -149,7 +149,8 @@ def warm_up() -> None:
     t = np.arange(60.0)
     y = 100.0 + t + 10.0 * np.sin(t * np.pi / 6.0) + t % 5
     series = Series("warm-up", y, 59, np.arange(60, 64), freq="1", season_length=12)
-    _run(series, TaskSettings(SearchRules(trials=16)))
+    settings = TaskSettings(SearchRules(trials=16))
+    _again(series, settings, _run(series, settings).params)
 
 
 def _run(series: Series, settings: TaskSettings) -> EntityResult:
