@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from daskcast.panel.back import BackTimes
 from daskcast.panel.frequency import DAY, HOUR, Kind, Step, parse
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def not_modelled(
     step = parse(freq)
     if step is None or not np.any(np.isfinite(y)):
         return []
-    times = _Times(last, step, len(y))
+    times = BackTimes(last, step, len(y))
     with np.errstate(all="ignore"):
         unit = _unit(y)
         return [
@@ -260,7 +261,7 @@ def _means(y: Floats, width: float) -> Floats:
 # -- holidays ----------------------------------------------------------------------------------
 
 
-def _holidays(y: Floats, times: _Times, unit: float | None) -> Iterator[NotModelled]:
+def _holidays(y: Floats, times: BackTimes, unit: float | None) -> Iterator[NotModelled]:
     """Find special days in daily data, or in the days of finer data."""
     week = 5 if times.step.kind is Kind.WEEKDAYS else 7
     days, first = times.by_day(y)
@@ -319,7 +320,7 @@ def _again(special: Bools, sign: Floats, year: int) -> Ints:
 # -- shocks ------------------------------------------------------------------------------------
 
 
-def _shocks(y: Floats, times: _Times, unit: float | None, m: int) -> Iterator[NotModelled]:
+def _shocks(y: Floats, times: BackTimes, unit: float | None, m: int) -> Iterator[NotModelled]:
     lag = _lag(times.step, m)
     if len(y) < _SEASONS_NEEDED * lag:
         return
@@ -373,67 +374,3 @@ def _apart(y: Floats, steps: Ints, lag: int, unit: float | None) -> str:
     if unit is not None:
         return f"{100 * abs(now - before) / unit:.0f} % of the usual range {side}"
     return f"{100 * abs(now / before - 1):.0f} % {side}" if before > 0 else "above the zeros"
-
-
-# -- times -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Times:
-    """The times of a series, counted back from the last; made where they are told."""
-
-    last: np.datetime64 | int | None
-    step: Step
-    n: int
-
-    def at(self, i: int) -> str:
-        back = (self.n - 1 - i) * self.step.size
-        if self.last is None:
-            return f"step {i}"
-        if isinstance(self.last, np.datetime64):
-            return self._dated(self.last, back)
-        return str(self.last - back)
-
-    def _dated(self, last: np.datetime64, back: int) -> str:
-        if self.step.kind is Kind.MONTHS:
-            return str(last.astype("M8[M]") - back)
-        if self.step.kind is Kind.DAYS:
-            return str(last.astype("M8[D]") - back)
-        if self.step.kind is Kind.WEEKDAYS:
-            return str(np.busday_offset(last.astype("M8[D]"), -back, roll="backward"))
-        time = last.astype("M8[us]") - np.timedelta64(back, "us")
-        return str(time.astype("M8[m]")).replace("T", " ")
-
-    def by_day(self, y: Floats) -> tuple[Floats, int]:
-        """Give the daily values and the steps of a day; nothing where the steps know no days."""
-        if not isinstance(self.last, np.datetime64):
-            return y[:0], 1
-        kind, size = self.step.kind, self.step.size
-        if kind in (Kind.DAYS, Kind.WEEKDAYS):
-            return (y if size == 1 else y[:0]), 1
-        if kind is not Kind.TICKS or DAY % size:
-            return y[:0], 1
-        return _daily(y, self.last, DAY // size), DAY // size
-
-    def day(self, i: int, per_day: int) -> str:
-        """Name a day of :meth:`by_day`."""
-        if per_day == 1:
-            return self.at(i)
-        assert isinstance(self.last, np.datetime64)
-        n_days = -(-(self.n + _rest(self.last, per_day)) // per_day)
-        return str(self.last.astype("M8[D]") - (n_days - 1 - i))
-
-
-def _rest(last: np.datetime64, per_day: int) -> int:
-    """Count the steps of the last day that are still to come."""
-    since: Any = (last.astype("M8[us]") - last.astype("M8[D]")).astype(np.int64)
-    return per_day - 1 - int(since) * per_day // DAY
-
-
-def _daily(y: Floats, last: np.datetime64, per_day: int) -> Floats:
-    """Give the mean of each day; NaN where a step of it is missing."""
-    rest = _rest(last, per_day)
-    before = -(len(y) + rest) % per_day
-    whole = np.concatenate([np.full(before, np.nan), y, np.full(rest, np.nan)])
-    result: Floats = whole.reshape(-1, per_day).mean(axis=1)
-    return result

@@ -11,7 +11,7 @@ Does not cover packing entities into batches (``partition``) or modelling them (
     rows, memory         the panel as flat arrays with offsets
     known, grow          a panel that was fitted before; its history with new rows
     duplicates, infer    repeated times; the step of each entity
-    grid, future         regular series; the times to forecast
+    grid, future, back   regular series; the times to forecast; past times in words
     frequency, dates     aliases; arithmetic of the calendar
     troubles             what is wrong with an entity, in words
 """
