@@ -308,7 +308,7 @@ def _option(name: str, value: Any) -> Any:
     if name == "level":
         return tuple(map(_number, value)) if isinstance(value, Iterable) else (_number(value),)
     if name == "models":
-        return (value,) if isinstance(value, str) else tuple(value)
+        return tuple(value) if isinstance(value, list | tuple) else (value,)
     return _number(value)
 
 

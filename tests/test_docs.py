@@ -22,7 +22,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 PAGES = [page for page in PAGES if not {"_build", "changelog.d"} & set(page.parts)]
 MODULES = [m.name for m in pkgutil.walk_packages(daskcast.__path__, "daskcast.")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-OTHERS = {"--help", "--group", "--content", "--version", "--backend-store-uri"}
+OTHERS = {"--redo", "--help", "--group", "--content", "--version", "--backend-store-uri"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
