@@ -34,14 +34,18 @@ _MOST = 400
 _LEAST_INDEX = 0.01
 _BIG = 1e300
 _TWO_PI = 2.0 * math.pi
+_NO_FORM = np.zeros(1, np.int64)
+#: what each model searches
+_N_PARAMS = {
+    theta_kernels.STANDARD: 2,
+    theta_kernels.OPTIMISED: 3,
+    theta_kernels.DYNAMIC: 3,
+    CES: 2,
+}
 #: fewest phases for which shrinkage is defined
 _SHRINKABLE = 4
 
-theta_line, theta_walk, theta_params = (
-    theta_kernels.line,
-    theta_kernels.walk,
-    theta_kernels.set_params,
-)
+theta_line, theta_walk = theta_kernels.line, theta_kernels.walk
 ces_begin, ces_walk, ces_settle = ces_kernels.begin, ces_kernels.walk, ces_kernels.settle
 _N_STATES = theta_kernels.N_STATES
 _SSE, _COUNT = theta_kernels.SSE, theta_kernels.COUNT
@@ -134,50 +138,57 @@ def take_out(y: Floats, n: int, season: int, m: int, index: Floats, z: Floats) -
 
 
 @kernel
-def estimate(
+def begin(
     model: int,
     y: Floats,
     n: int,
     season: int,
     m: int,
-    given: int,
+    index: Floats,
+    z: Floats,
+    start: Floats,
+    u: Floats,
+) -> float:
+    """Take the season out of ``n`` values; write where the fit starts to ``start`` and ``u``.
+
+    Gives the sum of the logs of the scale.
+    """
+    if season != NONE:
+        indices(y, n, season, m, index)
+    logs = take_out(y, n, season, m, index, z)
+    u[0], u[1], u[2], u[3] = 0.45, 0.5, 0.35, 0.5
+    if model == CES:
+        ces_begin(z, n, start)
+        u[0], u[1] = 0.72, 0.53
+    else:
+        theta_line(z, n, start)
+    return logs
+
+
+@kernel
+def finish(
+    model: int,
+    z: Floats,
+    n: int,
+    season: int,
+    m: int,
+    index: Floats,
+    start: Floats,
     params: Floats,
     mean: Floats,
     variance: Floats,
     residuals: Floats,
 ) -> float:
-    """Fit ``n`` values unless parameters are ``given``; look ahead.
-
-    Writes the parameters [3], means and variances [H], residuals [n] of the series without its
-    season. Gives -2 log-likelihood on the scale of ``y``, the variance concentrated out, or
-    a huge number where there is none.
-    """
+    """Look ahead with the season put back; give -2 log-likelihood of the values without it."""
     h = len(mean)
-    index = np.zeros(m)
-    z = np.zeros(n)
-    if season != NONE:
-        indices(y, n, season, m, index)
-    logs = take_out(y, n, season, m, index, z)
-    start = np.zeros(4)
     x = np.zeros(_N_STATES)
-    u = np.full(4, 0.5)
     told = np.zeros(n + h)
-    form = np.zeros(1, np.int64)
     if model == CES:
-        ces_begin(z, n, start)
-        if not given:
-            u[0], u[1] = 0.72, 0.53
-            minimise(CES, 2, u, z, n, form, m, start, _TOLERANCE, _MOST, params, x)
         ces_settle(z, n, start, params, x)
-        ces_walk(z, n, 0, n, 1, params, x, told)
+        ces_walk(z, n, np.int64(0), n, np.int64(1), params, x, told)
         sse, count = x[_CES_SSE], x[_CES_COUNT]
-        ces_walk(z, n, n, h, 1, params, x, told)
+        ces_walk(z, n, n, h, np.int64(1), params, x, told)
     else:
-        theta_line(z, n, start)
-        if not given:
-            u[0], u[2] = 0.45, 0.35
-            p = theta_params(model, u, start, params)
-            minimise(model, p, u, z, n, form, m, start, _TOLERANCE, _MOST, params, x)
         theta_walk(model, z, n, n + h, params, start, x, told)
         sse, count = x[_SSE], x[_COUNT]
     for t in range(n):
@@ -194,8 +205,36 @@ def estimate(
             s = index[(n + k) % m]
             mean[k] *= s
             variance[k] *= s * s
-    value: float = count * (math.log(_TWO_PI * max(sigma2, 1e-300)) + 1.0) + 2.0 * logs
+    value: float = count * (math.log(_TWO_PI * max(sigma2, 1e-300)) + 1.0)
     return value
+
+
+def estimate(
+    model: int,
+    y: Floats,
+    n: int,
+    season: int,
+    m: int,
+    given: bool,
+    params: Floats,
+    mean: Floats,
+    variance: Floats,
+    residuals: Floats,
+) -> float:
+    """Fit ``n`` values unless parameters are ``given``; look ahead.
+
+    Writes the parameters [3], means and variances [H], residuals [n] of the series without its
+    season. Gives -2 log-likelihood on the scale of ``y``, the variance concentrated out, or
+    a huge number where there is none. Not compiled: each kernel that calls another has it
+    compiled again.
+    """
+    index, z, start, u = np.zeros(m), np.empty(n), np.zeros(4), np.empty(4)
+    logs = begin(model, y, n, season, m, index, z, start, u)
+    if not given:
+        x, p = np.zeros(_N_STATES), _N_PARAMS[model]
+        minimise(model, p, u, z, n, _NO_FORM, m, start, _TOLERANCE, _MOST, params, x)
+    value = finish(model, z, n, season, m, index, start, params, mean, variance, residuals)
+    return value + 2.0 * logs
 
 
 @kernel

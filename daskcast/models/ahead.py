@@ -24,7 +24,6 @@ from daskcast.models.kernels import (
     kernel,
     minus_two_loglik,
 )
-from daskcast.models.simplex import fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,34 +96,28 @@ def variance(
 
 
 @kernel
-def roll(
+def walk_on(
     y: Floats,
     form: Ints,
     m: int,
     cutoffs: Ints,
-    u: Floats,
-    tolerance: float,
-    most: int,
     smoothing: Floats,
     x: Floats,
     forecasts: Floats,
     spread: Floats,
     loglik: Floats,
-) -> int:
-    """Fit before the first cutoff, then walk on: what each window would have been told.
+) -> None:
+    """Walk on from the states ``x`` at the first cutoff: what each window would have been told.
 
-    Writes the forecasts [W, H] made at each cutoff with the parameters of the first, their
-    variance [W, H], and -2 log-likelihood at each cutoff and at the end [W + 1]. Gives the number
-    of evaluations.
+    Writes the forecasts [W, H] made at each cutoff, their variance [W, H], and -2 log-likelihood
+    at each cutoff and at the end [W + 1].
     """
-    used = fit(y, cutoffs[0], form, m, u, tolerance, most, smoothing, x)
     at = cutoffs[0]
     for w in range(len(cutoffs)):
-        advance(y, at, cutoffs[w] - at, 1, form[3], m, smoothing, x)
+        advance(y, at, cutoffs[w] - at, np.int64(1), form[3], m, smoothing, x)
         at = cutoffs[w]
         loglik[w] = minus_two_loglik(x, form[0])
         forecast(x, at, form[3], m, smoothing[3], forecasts[w])
         variance(x, at, form, m, smoothing, forecasts[w], spread[w])
-    advance(y, at, len(y) - at, 1, form[3], m, smoothing, x)
+    advance(y, at, len(y) - at, np.int64(1), form[3], m, smoothing, x)
     loglik[len(cutoffs)] = minus_two_loglik(x, form[0])
-    return used

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Whole = int | np.int64
 
 #: positions in the state vector
 LEVEL, SECOND, SSE, COUNT = range(4)
@@ -51,7 +52,7 @@ def begin(y: Floats, n: int, start: Floats) -> None:
 
 @kernel
 def walk(
-    y: Floats, n: int, first: int, steps: int, step: int, params: Floats, x: Floats, out: Floats
+    y: Floats, n: int, first: Whole, steps: int, step: Whole, params: Floats, x: Floats, out: Floats
 ) -> None:
     """Walk ``steps`` steps from ``first``; write one-step means to ``out``, if it has a length."""
     real, imaginary = params[0], params[1]
@@ -78,8 +79,8 @@ def settle(y: Floats, n: int, start: Floats, params: Floats, x: Floats) -> None:
     """Write to ``x`` the states before the first value: forth and back from the first start."""
     x[LEVEL], x[SECOND] = start[LEVEL], start[SECOND]
     nothing = np.empty(0)
-    walk(y, n, 0, n, 1, params, x, nothing)
-    walk(y, n, n - 1, n, -1, params, x, nothing)
+    walk(y, n, np.int64(0), n, np.int64(1), params, x, nothing)
+    walk(y, n, n - 1, n, np.int64(-1), params, x, nothing)
 
 
 @kernel
@@ -103,7 +104,7 @@ def objective(u: Floats, y: Floats, n: int, start: Floats, params: Floats, x: Fl
             u[j] = 1.0
     set_params(u, params)
     settle(y, n, start, params, x)
-    walk(y, n, 0, n, 1, params, x, np.empty(0))
+    walk(y, n, np.int64(0), n, np.int64(1), params, x, np.empty(0))
     if not x[SSE] < _BIG or x[COUNT] == 0.0:
         return _BIG
     value: float = x[COUNT] * math.log(max(x[SSE], 1e-300)) + penalty

@@ -121,9 +121,9 @@ class ETS:
         u = np.full(4, _START)
         smoothing = np.empty(4)
         x = np.empty(kernels.HEAD + m)
-        ahead.roll(
-            z, form, m, view.cutoffs, u, _TOLERANCE, _MOST, smoothing, x, forecasts, spread, loglik
-        )
+        first = int(view.cutoffs[0])
+        simplex.fit(z, first, form, m, u, _TOLERANCE, _MOST, smoothing, x)
+        ahead.walk_on(z, form, m, view.cutoffs, smoothing, x, forecasts, spread, loglik)
         # a likelihood lost later weighs nothing from there on; windows before it must not know
         if not loglik[0] < _INFINITE:
             raise EntityError(f"{self.label(point)} has no finite likelihood")

@@ -12,7 +12,9 @@ number of observations, sum of abs(d), then the season of each phase ``t % m``. 
 that is not positive makes the relative sum infinite. Missing observations (NaN) move the states
 on without an error.
 
-Kernels are scalar on purpose: array expressions cost seconds of compilation each.
+Kernels are scalar on purpose: array expressions cost seconds of compilation each. So does every
+kernel that calls another, which compiles it again, and every constant among the arguments, which
+makes a version of its own: hence ``np.int64(1)``.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Whole = int | np.int64
 
 #: positions in the state vector
 LEVEL, SLOPE, SSE, RSSE, LOGS, COUNT, ABSE, HEAD = range(8)
@@ -50,7 +53,14 @@ def kernel(function: _Function) -> _Function:
 
 @kernel
 def advance(
-    y: Floats, first: int, count: int, step: int, season: int, m: int, smoothing: Floats, x: Floats
+    y: Floats,
+    first: Whole,
+    count: Whole,
+    step: Whole,
+    season: int,
+    m: int,
+    smoothing: Floats,
+    x: Floats,
 ) -> None:
     """Move the states ``x`` over ``count`` values of ``y`` from ``first``, in place."""
     alpha, beta, gamma, phi = smoothing[0], smoothing[1], smoothing[2], smoothing[3]
@@ -184,7 +194,7 @@ def backcast(
         x[j] = end[j]
     phi = smoothing[3]
     smoothing[3] = 1.0
-    advance(y, n - 1, n, -1, season, m, smoothing, x)
+    advance(y, n - 1, n, np.int64(-1), season, m, smoothing, x)
     smoothing[3] = phi
     x[LEVEL] += x[SLOPE]
     x[SLOPE] = -x[SLOPE]
@@ -240,7 +250,7 @@ def objective(
             u[j] = 1.0
     set_smoothing(u, trend, damped, season, smoothing)
     backcast(y, n, season, m, smoothing, end, x)
-    advance(y, 0, n, 1, season, m, smoothing, x)
+    advance(y, np.int64(0), n, np.int64(1), season, m, smoothing, x)
     if criterion == ABSOLUTE:
         if not x[ABSE] < _BIG:
             return _BIG
@@ -254,7 +264,7 @@ def settle(y: Floats, n: int, form: Ints, m: int, smoothing: Floats, x: Floats) 
     end = np.zeros(HEAD + m)
     end_states(y, n, form[1], form[3], m, end)
     backcast(y, n, form[3], m, smoothing, end, x)
-    advance(y, 0, n, 1, form[3], m, smoothing, x)
+    advance(y, np.int64(0), n, np.int64(1), form[3], m, smoothing, x)
 
 
 @kernel
@@ -272,4 +282,4 @@ def residuals(y: Floats, n: int, form: Ints, m: int, smoothing: Floats, out: Flo
         elif season == MULTIPLICATIVE:
             mu *= x[HEAD + t % m]
         out[t] = (y[t] - mu) / mu if form[0] else y[t] - mu
-        advance(y, t, 1, 1, season, m, smoothing, x)
+        advance(y, t, np.int64(1), np.int64(1), season, m, smoothing, x)

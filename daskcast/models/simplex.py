@@ -149,7 +149,6 @@ def minimise(
     return used
 
 
-@kernel
 def fit(
     y: Floats,
     n: int,
@@ -161,7 +160,7 @@ def fit(
     smoothing: Floats,
     x: Floats,
 ) -> int:
-    """Fit a form of exponential smoothing from ``u``; see :func:`minimise`."""
+    """Fit a form of exponential smoothing from ``u``; see :func:`minimise`. Not compiled itself."""
     end = np.zeros(HEAD + m)
     end_states(y, n, form[1], form[3], m, end)
     p = set_smoothing(u, form[1], form[2], form[3], smoothing)
