@@ -102,7 +102,7 @@ def halves(dataset: str) -> str:
         for side, scores in sides.items()
     ]
     shown = ("MASE", "sMAPE", "80 %", "95 %")
-    return as_table(["half", *(f"{half[:4]}. {name}" for half in kinds for name in shown)], lines)
+    return as_table(["method", *(f"{half}: {name}" for half in kinds for name in shown)], lines)
 
 
 def summary() -> str:
