@@ -62,6 +62,13 @@ def test_what_no_model_follows_is_told() -> None:
     told = "shock: 2020-03 to 2020-12"
     assert checks(not_modelled=[told]) == [told]
     assert checks(not_modelled=[]) == []
+    [told] = checks(ljung_box=0.00027)
+    assert told.startswith("a pattern is left in the residuals")
+    assert told.endswith("p 0.00027)")
+    assert checks(ljung_box=0.5)[0].startswith("no pattern is seen in the residuals")
+    assert checks(ljung_box=None, left_out=0) == []
+    assert checks(left_out=2) == ["forms left out, as they do not fit or leave the past too far: 2"]
+    assert checks(non_negative="so") == ["not below zero: so"]
 
 
 def test_checks_are_sentences() -> None:

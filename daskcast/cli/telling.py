@@ -31,6 +31,8 @@ _OFTEN_S, _SELDOM_S = 0.1, 10.0
 
 #: Forms of a blend that are named one by one.
 _N_FORMS = 8
+#: below, residuals are told to hold a pattern
+_SMALL_P = 0.05
 
 _ORIGINS = {
     "design": "first points",
@@ -221,6 +223,13 @@ def _checks(view: EntityView) -> list[str]:
         )
         told.append(f"of what came on the windows {held}")
     told += found.pop("not_modelled", None) or ()
+    if (p_value := found.pop("ljung_box", None)) is not None:
+        left = "a pattern is left" if p_value < _SMALL_P else "no pattern is seen"
+        told.append(f"{left} in the residuals of the heaviest form (Ljung-Box, p {p_value:.2g})")
+    if n_left := found.pop("left_out", None):
+        told.append(f"forms left out, as they do not fit or leave the past too far: {n_left}")
+    if bounds := found.pop("non_negative", None):
+        told.append(f"not below zero: {bounds}")
     told += [f"repaired: {repair}" for repair in found.pop("repairs", None) or ()]
     if found.pop("reproducible", None) is False:
         told.append("not reproducible: a time limit stopped the search")
