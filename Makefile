@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 ACCURACY ?=
-BENCH ?= speed weights blends inflation level_shift overhead executors families
+BENCH ?= speed weights blends search inflation level_shift overhead executors families
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format docs bench bench-accuracy clean

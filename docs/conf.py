@@ -46,6 +46,7 @@ myst_substitutions = {
     "inflation": measured.inflation(),
     "level_shift": measured.level_shift(),
     "overhead": measured.overhead(),
+    "search": measured.search(),
     "speed": measured.speed(),
     "weights": measured.weights(),
 }

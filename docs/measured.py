@@ -180,3 +180,15 @@ def blends() -> str:
     ]
     table = as_table(["MASE, sMAPE", *sets], rows)
     return f"{table}\n\n{made_by(found, 'make bench BENCH=blends')}"
+
+
+def search() -> str:
+    """Give the table of bench/search.py: a model of one's own, by portfolio and by skopt."""
+    found = result_of("search")
+    if found is None:
+        return NOT_MEASURED
+    rows = [
+        [name, f"{one['mase']:.3f}", f"{one['ms']:.0f} ms"] for name, one in found["by"].items()
+    ]
+    table = as_table(["103 monthly series of M1", "MASE", "CPU a series"], rows)
+    return f"{table}\n\n{made_by(found, 'make bench BENCH=search')}"
