@@ -161,8 +161,9 @@ def bounds(mean: Floats, widths: Floats) -> tuple[Floats, Floats]:
 def positive_bounds(mean: Floats, widths: Floats) -> tuple[Floats, Floats]:
     """Give bounds of the same width that lie evenly around their mean on the scale of logs.
 
-    They stay above zero, unless a bound is too small for a number. With mean m and half width w the ratio of both bounds to the mean is the
-    same, and their distance 2 w: ``sqrt(m ** 2 + w ** 2) -+ w``.
+    They stay above zero, unless a bound is too small for a number. With mean m and half width w
+    the ratio of both bounds to the mean is the same, and their distance 2 w:
+    ``sqrt(m ** 2 + w ** 2) -+ w``.
 
     Parameters
     ----------
