@@ -77,7 +77,7 @@ class _Adjusted(ABC):
     def _fit(self, view: View, point: Point, end: int, given: Mapping[str, float] | None) -> Fitted:
         model, names = self.methods[str(point["method"])]
         power = float(point["power"])  # type: ignore[arg-type]
-        z, shift = scale.transform(view, power)
+        z, shift = scale.transform(view, power, 0.0)
         params = np.zeros(3)
         if given is not None:
             params[: len(names)] = [given[name] for name in names]

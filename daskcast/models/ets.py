@@ -135,7 +135,8 @@ class ETS:
         if point["error"] == "M" and view.low <= 0:  # of a past that has grown since the search
             raise EntityError(f"{self.label(point)} needs values above 0, found {view.low:g}")
         power = _power(point)
-        z, shift = scale.transform(view, power)
+        kept_shift = None if params is None else params.get("shift")
+        z, shift = scale.transform(view, power, kept_shift)
         m = view.season_length
         form = _form(point)
         x = np.empty(kernels.HEAD + m)
@@ -158,6 +159,8 @@ class ETS:
         residuals = np.empty(len(z))
         kernels.residuals(z, len(z), form, m, smoothing, residuals)
         found = dict(zip(_NAMES, map(float, smoothing), strict=True))
+        if power != 1:
+            found["shift"] = shift
         return Fitted(mean, sd, aicc, found, residuals)
 
 

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from daskcast.records import Floats
 
 
-def transform(view: View, power: float) -> tuple[Floats, float]:
-    """Give the series on the scale of the fit, and the shift that made it positive."""
+def transform(view: View, power: float, kept_shift: float | None = None) -> tuple[Floats, float]:
+    """Give the series on the scale of the fit, and the shift that made it positive.
+
+    Parameters that are kept hold on the scale on which they were fitted: its shift is kept too.
+    """
     if power == 1:
         return view.y, 0.0
     if view.low < 0:
         raise EntityError(f"a power of {power:g} needs values from 0 on, found {view.low:g}")
-    shift, _ = _logs(view)
+    shift = _logs(view)[0] if kept_shift is None else kept_shift
     z = np.empty_like(view.y)
     boxcox.transform(view.y + shift, power, z)
     return z, shift

@@ -84,3 +84,15 @@ def test_forms_that_explode_are_left_out(cooked):
     alone = Recipe((Form("ETS(M,A,M)", "ets", MULTIPLICATIVE, {}, 1.0),), 1.0)
     with pytest.raises(EntityError, match=r"none of the 1 forms of the recipe .* fit again"):
         cook(view_of(-view.y, 12, 12), alone, known)
+
+
+def test_zeros_keep_their_shift():
+    """On data with zeros a recipe forecasts on the scale on which its parameters were fitted."""
+    y = np.concatenate([np.zeros(20), np.random.default_rng(0).random(10) + 1])
+    view, known = view_of(y, 1, 3, np.array([21, 24, 27])), families(["ets"])
+    tuned = tune(view, known, SearchRules(engine="portfolio"), "blend", "JFK")
+    recipe = Recipe.from_dict(json.loads(json.dumps(tuned.recipe(1.0).to_dict())))
+    assert any(form.params.get("shift") for form in recipe.forms)
+    again = cook(view_of(y, 1, 3), recipe, known)
+    assert again.mean.tobytes() == tuned.blend.mean.tobytes()
+    assert again.sd.tobytes() == tuned.blend.sd.tobytes()
