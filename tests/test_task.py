@@ -582,3 +582,12 @@ def test_the_families_are_looked_up_by_name():
     """A task gets the families of its settings."""
     [family] = task._families(("ets",))
     assert isinstance(family, ETS)
+
+
+def test_weights_beyond_numbers_are_a_fallback():
+    """Losses whose square overflows weigh nothing: the entity falls back and says so."""
+    y = 10.0 ** np.random.default_rng(5).integers(-200, 200, 60)
+    how = TaskSettings(SearchRules(trials=6, loss="mae"), models=("ets",))
+    result = run_entity(entity(y, h=3, m=4), how)
+    assert result.status is Status.FALLBACK
+    assert result.failure.error_type == "EntityError"

@@ -255,6 +255,8 @@ def blend(view: View, tried: Sequence[Tried], select: str) -> Blend:
     n_left_out = len(worthy) - len(set(worthy) & set(fitted))
     share = dict(zip(fitted, map(float, weights), strict=True))
     heaviest = sorted((i for i in fitted if share[i] > 0), key=lambda i: (-share[i], i))
+    if not heaviest:  # losses beyond all numbers
+        raise EntityError(f"none of the {len(tried)} forms tried has a weight that is a number")
     return average(
         np.array([share[i] for i in heaviest]),
         {i: fitted[i] for i in heaviest},
