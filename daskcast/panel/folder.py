@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from daskcast.records import Columns, Floats
 
 
+#: Rows of a file in memory at a time, however large its row groups are.
+N_ROWS = 1 << 16
+
+
 @dataclass(frozen=True, slots=True)
 class FolderBatch:
     """Some entities of a folder: names alone, until loaded on a worker.
@@ -88,26 +92,33 @@ class FolderBatch:
         """Read this batch's rows of one file: position of the entity, bits of time, value."""
         time, target, entity = self.columns.time, self.columns.target, groups[0].entity
         names = [time, target] if entity is not None else [self.columns.entity, time, target]
+        numbers = [group.number for group in groups]
+        codes, own = [], []
         with opened(url) as parquet:
-            table = parquet.read_row_groups([group.number for group in groups], columns=names)
-        if missing := set(names) - set(table.column_names):
-            raise DataError(f"{quote(url)} has changed: it has lost {shorten(sorted(missing))}")
-        codes = np.full(len(table), -1, np.int64)
-        if entity is not None:
-            codes[:] = self.ids.index(entity)
-        else:
-            ids = encoded(table[self.columns.entity])
-            place = pc.index_in(
-                ids.dictionary.cast(pa.large_string()), pa.array(self.ids, pa.large_string())
-            )
-            codes = np.asarray(pc.fill_null(place.take(ids.indices), -1), np.int64)
-        rows = np.flatnonzero(codes >= 0)
-        table = table.take(pa.array(rows))
+            if missing := set(names) - set(parquet.schema_arrow.names):
+                raise DataError(f"{quote(url)} has changed: it has lost {shorten(sorted(missing))}")
+            for part in parquet.iter_batches(N_ROWS, row_groups=numbers, columns=names):
+                table = pa.Table.from_batches([part])
+                found = self._codes(table, entity)
+                rows = np.flatnonzero(found >= 0)
+                codes.append(found[rows])
+                own.append(table.take(pa.array(rows)))
+        table = pa.concat_tables(own)
         times = plain_times_or_missing(table[time], whole=self.whole)
         values, problems = plain_values(table[target], target)
         if problems:
             raise DataError(*(f"{quote(url)} has changed: {problem}" for problem in problems))
-        return codes[rows], times.view(np.int64), values
+        return np.concatenate(codes), times.view(np.int64), values
+
+    def _codes(self, table: pa.Table, entity: str | None) -> Ints:
+        """Give the position of each row's entity in ``ids``, -1 for those of other batches."""
+        if entity is not None:
+            return np.full(len(table), self.ids.index(entity), np.int64)
+        ids = encoded(table[self.columns.entity])
+        place = pc.index_in(
+            ids.dictionary.cast(pa.large_string()), pa.array(self.ids, pa.large_string())
+        )
+        return np.asarray(pc.fill_null(place.take(ids.indices), -1), np.int64)
 
 
 @dataclass(frozen=True)
