@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 ACCURACY ?=
+SCALE ?=
 BENCH ?= speed weights blends search inflation level_shift overhead executors families
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-accuracy clean
+.PHONY: help demo test check format docs bench bench-accuracy bench-scale clean
 
 help:
 	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
@@ -20,6 +21,7 @@ help:
 	@echo "make docs    the documentation in docs/_build/html"
 	@echo "make bench   the benchmarks of speed; results in bench/results"
 	@echo "make bench-accuracy  forecasts against those of statsforecast; an hour the first time"
+	@echo "make bench-scale     1,000, 10,000 and 100,000 entities; an hour on two cores"
 	@echo "make clean   remove environments and what was built"
 
 # ---- environments ------------------------------------------------------------------------------
@@ -79,6 +81,12 @@ bench: $(VENV)/test.stamp
 bench-accuracy: $(VENV)/test.stamp
 	$(BIN)/python -m pytest bench/test_metrics.py -q
 	$(BIN)/python bench/accuracy.py $(ACCURACY)
+
+bench-scale: $(VENV)/test.stamp
+	$(BIN)/python bench/scale.py --ready-made $(SCALE)
+	$(BIN)/python bench/scale.py $(SCALE)
+	$(BIN)/python bench/tail.py
+	$(BIN)/python bench/simulate.py
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist docs/_build docs/reference/generated *.egg-info

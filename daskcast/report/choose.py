@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daskcast.records import Status
+from daskcast.store.stream import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,7 +67,7 @@ def outlook(folder: RunFolder, batches: Iterable[str]) -> pd.DataFrame:
         widest interval and ``rise`` of the largest over the smallest step, both relative,
         number of ``steps``, ``days`` of a step (NaN for whole-numbered times).
     """
-    parts = [_outlook(table) for b in batches if len(table := folder.read("forecasts", [b]))]
+    parts = [_outlook(part) for part in each(folder, "forecasts", batches) if len(part)]
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in _COLUMNS})
     ids = pa.chunked_array([chunk for ids, _ in parts for chunk in ids.chunks])

@@ -8,37 +8,51 @@ Shapes: E entities of the input.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daskcast.store.files import is_local
 from daskcast.store.layout import batch_names, marker_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from daskcast.store.folder import RunFolder
     from daskcast.store.schema import Table
 
+_T = TypeVar("_T")
+
+#: Files read at once where that is not this machine.
+N_READERS = 16
 #: Rows at a time: enough that a step over them costs little, few enough to hold.
 N_ROWS = 5_000
 
 
 def committed(folder: RunFolder) -> list[str]:
     """Name the batches whose marker is valid; their parts are checked when they are read."""
-    files, found = folder.files, []
-    for name in batch_names(files):
+    files = folder.files
+
+    def is_valid(name: str) -> bool:
         try:
-            valid = marker_of(files, name) is not None
+            return marker_of(files, name) is not None
         except FileNotFoundError:  # removed since it was listed
-            valid = False
-        if valid:
-            found.append(name)
-    return found
+            return False
+
+    names = batch_names(files)
+    return [n for n, valid in zip(names, _ahead(folder, is_valid, names), strict=True) if valid]
+
+
+def each(
+    folder: RunFolder, table: Table, batches: Iterable[str], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Read the part of a table of each of some batches, one after another."""
+    return _ahead(folder, lambda name: folder.read(table, [name], columns=columns), list(batches))
 
 
 def stream(folder: RunFolder, table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -51,8 +65,7 @@ def stream(folder: RunFolder, table: Table, columns: Sequence[str]) -> Iterator[
     """
     held: list[pa.Table] = [folder.read(table, [], columns=columns)]
     n_rows = 0
-    for name in committed(folder):
-        part = folder.read(table, [name], columns=columns)
+    for part in each(folder, table, committed(folder), columns):
         held.append(part)
         n_rows += len(part)
         if n_rows >= N_ROWS:
@@ -78,7 +91,18 @@ def roll_call(folder: RunFolder, ids: Sequence[str]) -> tuple[NDArray[np.int64],
     n_others : int
         Rows of who is not expected.
     """
-    stored = folder.read("entities", columns=["unique_id"])["unique_id"]
+    parts = stream(folder, "entities", ["unique_id"])
+    stored = pa.chunked_array([chunk for part in parts for chunk in part["unique_id"].chunks])
     found = pc.index_in(stored, value_set=pa.array(ids, stored.type))
     places = pc.drop_null(found).to_numpy()
     return np.bincount(places, minlength=len(ids)).astype(np.int64), found.null_count
+
+
+def _ahead(folder: RunFolder, read: Callable[[str], _T], names: Sequence[str]) -> Iterator[_T]:
+    """Read for each name, in order; of a place that takes its time several at once."""
+    if is_local(folder.url):
+        yield from map(read, names)
+        return
+    with ThreadPoolExecutor(N_READERS) as pool:
+        for at in range(0, len(names), N_READERS):
+            yield from pool.map(read, names[at : at + N_READERS])
