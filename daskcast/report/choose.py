@@ -235,10 +235,12 @@ def choose(
 def _extremes(found: pd.DataFrame, history: History) -> list[tuple[str, str]]:
     """Name whose interval is the widest, and whose forecast grew most."""
     grown, picks = growths(found, history), []
-    if (at := _largest(found["width"].to_numpy(dtype=np.float64))) is not None:
+    widths: Floats = found["width"].to_numpy(dtype=np.float64)
+    if (at := _largest(widths)) is not None:
         picks.append((str(found["unique_id"].iloc[at]), "widest interval"))
-    if (at := _largest(grown.to_numpy(dtype=np.float64))) is not None:
-        told = f"largest growth, {grown.iloc[at]:.3g} times its last observations"
+    times: Floats = grown.to_numpy(dtype=np.float64)
+    if (at := _largest(times)) is not None:
+        told = f"largest growth, {times[at]:.3g} times its last observations"
         picks.append((str(grown.index[at]), told))
     return picks
 
