@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import measured
 import measured_accuracy
+import measured_scale
 
 project = "daskcast"
 author = "the daskcast developers"
@@ -46,6 +47,16 @@ myst_substitutions = {
     "inflation": measured.inflation(),
     "level_shift": measured.level_shift(),
     "overhead": measured.overhead(),
+    "scale_bars": measured_scale.bars(),
+    "scale_cores": measured_scale.cores(),
+    "scale_driver": measured_scale.told_driver(),
+    "scale_paper": measured_scale.paper(),
+    "scale_runs": measured_scale.runs(),
+    "scale_simulated_cores": measured_scale.simulated_cores(),
+    "scale_simulated_deaths": measured_scale.simulated_deaths(),
+    "scale_simulated_tails": measured_scale.simulated_tails(),
+    "scale_stages": measured_scale.stages(),
+    "scale_tail": measured_scale.tail(),
     "search": measured.search(),
     "speed": measured.speed(),
     "weights": measured.weights(),
@@ -58,5 +69,5 @@ html_show_sourcelink = False
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_sidebars = {
     page: []
-    for page in ("index", "tutorial", "method", "benchmarks", "parallel", "design", "changelog")
+    for page in ("index", "tutorial", "method", "benchmarks", "parallel", "scale", "design", "changelog")
 }
