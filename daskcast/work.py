@@ -75,8 +75,9 @@ class BatchWork:
     def __call__(self, batch: Batch) -> BatchReceipt | Computed:
         """Do one batch; runs on a worker."""
         from daskcast import task  # noqa: PLC0415 - heavy, and not needed in the driver
+        from daskcast.settings import TaskSettings  # noqa: PLC0415
 
-        settings = task.TaskSettings.of(self.config)
+        settings = TaskSettings.of(self.config)
         rules = panel.GridRules.of(self.config)
         watch = _Stopwatch()
         with logs.capture() as records, logs.bound(run=self.run, batch=batch.name):
