@@ -19,6 +19,7 @@ import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -30,6 +31,7 @@ from distributed.utils import get_mp_context
 
 from daskcast.blas import blas_at_one
 from daskcast.errors import ClusterError
+from daskcast.pool import ProcessPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 CONNECT_S = 20
 """How long to wait for a scheduler, and then for its first worker."""
+
+WORKER_TTL = "60s"
+"""How long a worker of the local cluster may be silent."""
 
 PRELOAD = ("distributed", "numpy", "pandas", "pyarrow.parquet", "daskcast.engine", "daskcast.task")
 """Imported once in the fork server that worker processes come from."""
@@ -75,8 +80,20 @@ def n_slots(scheduler: Scheduler) -> int:
     if isinstance(scheduler, Client):
         n_threads: dict[str, int] = scheduler.nthreads()
         return max(1, sum(n_threads.values()))
+    if isinstance(scheduler, ProcessPool):
+        return scheduler.n_workers
     n: int = getattr(scheduler, "_max_workers", 1)  # as Dask itself asks
     return n
+
+
+def memory_of_slot(scheduler: Scheduler) -> int:
+    """Give the bytes that one batch may take: its share of the worker, or of this machine."""
+    whole = MEMORY_LIMIT // n_slots(scheduler)
+    if not isinstance(scheduler, Client):
+        return whole
+    workers = scheduler.scheduler_info(n_workers=-1)["workers"].values()
+    shares = [w["memory_limit"] // w["nthreads"] for w in workers if w["memory_limit"]]
+    return min(shares, default=whole)
 
 
 @contextmanager
@@ -144,9 +161,14 @@ def _warm_up() -> None:
     task.warm_up()
 
 
-def _open_processes(n: int, stack: ExitStack) -> ProcessPoolExecutor:
+def _open_processes(n: int, stack: ExitStack) -> ProcessPool:
+    pool = ProcessPool(partial(_processes, n))
+    stack.callback(pool.close)
+    return pool
+
+
+def _processes(n: int) -> ProcessPoolExecutor:
     pool = ProcessPoolExecutor(n, mp_context=_process_context(), initializer=_prepare_process)
-    stack.callback(pool.shutdown, cancel_futures=True)
     # One process first, so that several do not compile the same cold kernels at once.
     pool.submit(_warm_up).result()
     return pool
@@ -189,6 +211,10 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
         "distributed.worker.multiprocessing-method": _method(),
         # A worker holds no batch in reserve: the longest is never stuck behind another.
         "distributed.scheduler.worker-saturation": 1.0,
+        # Workers die of what nobody is to blame for: once more, before its entities run apart.
+        "distributed.scheduler.allowed-failures": 1,
+        # A worker that hangs is replaced.
+        "distributed.scheduler.worker-ttl": WORKER_TTL,
     }
     stack.enter_context(dask.config.set(settings))
     cluster = stack.enter_context(

@@ -1,12 +1,15 @@
 """The Dask graph of a run: a bag of batches, mapped to delayed tasks, reported as they finish.
 
-Covers building the graph, the order in which batches start, and collecting their receipts from
-any scheduler. Does not cover what is done with a batch (``work``), who computes (``cluster``), or
-what comes after a batch (``pipeline``).
+Covers building the graph, the order in which batches start, collecting their receipts from any
+scheduler, and doing a batch again whose worker died. Does not cover what is done with a batch
+(``work``), who computes (``cluster``), or what comes after a batch (``pipeline``).
 
 The bag is mapped by ``map_partitions`` with a function that returns a list, never by ``Bag.map``,
 which loses the rest of a partition without a word when an item leaks a ``StopIteration``
-(dask/dask#3545). All parts are computed together: computing them one call at a time is quadratic.
+(dask/dask#3545). Parts are computed many together: one call for each is quadratic in a large bag.
+
+When a worker dies, nobody knows of what. Its batch is done again as it was, then, when a worker
+died of it again, ``apart``: each entity in a process that may die without taking others along.
 """
 
 from __future__ import annotations
@@ -14,11 +17,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import queue
 import textwrap
+import time
 import traceback
+from collections import Counter
 from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -32,6 +41,7 @@ from daskcast.errors import (
     StoppedError,
     StoreError,
 )
+from daskcast.pool import ProcessPool
 from daskcast.work import Batch, Computed
 
 if TYPE_CHECKING:
@@ -45,12 +55,21 @@ if TYPE_CHECKING:
     Work = Callable[[Batch], BatchReceipt | Computed]
     OnReceipt = Callable[[BatchReceipt], None]
     #: ``"synchronous"``, a pool of threads or processes, or a client of a Dask cluster
-    Scheduler = str | Executor | Client
+    Scheduler = str | Executor | ProcessPool | Client
 
 logger = logging.getLogger(__name__)
 
 FINAL = (ConfigError, DataError, StoreError)
 """Errors of a batch that doing it again cannot mend."""
+
+N_DEATHS = 3
+"""How often workers may die of a batch that is apart: then it is none of its entities."""
+
+MOST_SILENT_S = 300.0
+"""How long a cluster may be without any worker."""
+
+_LEAST_IN_FLIGHT = 16
+_TICK_S = 5.0
 
 
 def run_batches(
@@ -81,10 +100,12 @@ def run_batches(
     """
     if not batches:
         return
-    tally = _Tally(batches, on_receipt)
+    tally = _Tally(len(batches), on_receipt)
     try:
         if isinstance(scheduler, str | Executor):
             _run_here(batches, work, scheduler, tally)
+        elif isinstance(scheduler, ProcessPool):
+            _run_in_pool(batches, work, scheduler, tally)
         else:
             _run_on_cluster(batches, work, scheduler, tally)
     except KeyboardInterrupt as error:
@@ -97,15 +118,26 @@ def run_batches(
 class _Tally:
     """Which batches are done, which raised; checks that no entity is lost."""
 
-    def __init__(self, batches: Sequence[Batch], on_receipt: OnReceipt) -> None:
-        self._waiting = {batch.name: batch for batch in batches}
+    def __init__(self, n_batches: int, on_receipt: OnReceipt) -> None:
+        self._waiting: dict[str, Batch] = {}
         self._on_receipt = on_receipt
-        self._n_batches = len(batches)
+        self._n_batches = n_batches
+        self._n_done = 0
         self._errors: dict[str, BaseException] = {}
+
+    def expect(self, batches: Sequence[Batch]) -> None:
+        """Wait for batches that begin; those that begin again count once."""
+        self._waiting |= {batch.name: batch for batch in batches}
+
+    @property
+    def waiting(self) -> list[Batch]:
+        """Batches that began and have no end yet, in their order."""
+        return list(self._waiting.values())
 
     def done(self, outcome: BatchReceipt | Computed) -> None:
         receipt = outcome.store() if isinstance(outcome, Computed) else outcome
         batch = self._waiting.pop(receipt.batch)
+        self._n_done += 1
         told = receipt.n_ok + receipt.n_fallback + receipt.n_failed
         assert told == receipt.n_entities == batch.n_entities, (
             f"batch {batch.name} took {batch.n_entities} entities and gave back {told}"
@@ -121,7 +153,9 @@ class _Tally:
 
     def finish(self) -> None:
         """Raise what the tasks raised, if anything; assert that every batch was told."""
+        n_ended = self._n_done + len(self._errors)
         assert not self._waiting, f"batches without an end: {sorted(self._waiting)}"
+        assert n_ended == self._n_batches, f"{n_ended} of {self._n_batches} batches had an end"
         if not self._errors:
             return
         first = next(iter(self._errors.values()))
@@ -167,6 +201,7 @@ def _parts(batches: Sequence[Batch], work: Work) -> list[Delayed]:
 def _run_here(
     batches: Sequence[Batch], work: Work, scheduler: str | Executor, tally: _Tally
 ) -> None:
+    tally.expect(batches)
     ordered = _as_started(batches)
     parts = _parts(ordered, work)
     names = {part.key: batch.name for part, batch in zip(parts, ordered, strict=True)}
@@ -190,6 +225,28 @@ def _run_here(
         raise_exception=_keep_exception,
         **(_ACROSS if isinstance(scheduler, ProcessPoolExecutor) else {}),
     )
+
+
+def _run_in_pool(batches: Sequence[Batch], work: Work, pool: ProcessPool, tally: _Tally) -> None:
+    """Run in processes; when one dies, go on in new ones, with what was at work there apart."""
+    n_deaths, left = 0, list(batches)
+    while left:
+        try:
+            _run_here(left, work, pool.executor, tally)
+        except BrokenProcessPool:
+            n_deaths = n_deaths + 1 if len(tally.waiting) == len(left) else 1
+            if n_deaths > N_DEATHS:
+                raise
+            logger.warning(
+                "a worker process died; %d batches go on in new ones", len(tally.waiting)
+            )
+            pool.renew()
+        left = _after_a_death(tally.waiting, pool.n_workers)
+
+
+def _after_a_death(waiting: Sequence[Batch], n_workers: int) -> list[Batch]:
+    """Set apart the batches that were at work: they began in order, one in each process."""
+    return [replace(b, apart=True) if i < n_workers else b for i, b in enumerate(waiting)]
 
 
 def _as_started(batches: Sequence[Batch]) -> list[Batch]:
@@ -235,29 +292,112 @@ def _keep_exception(error: BaseException, _traceback: object) -> None:
 
 
 def _run_on_cluster(batches: Sequence[Batch], work: Work, client: Client, tally: _Tally) -> None:
-    # A client means that this is imported; without one it would only cost time.
-    from distributed import as_completed  # noqa: PLC0415
-    from distributed.client import ClosedClientError  # noqa: PLC0415
-
-    # Batches of a table in memory travel in the graph; Dask would warn of that from 10 MB on.
-    quiet = {"distributed.admin.large-graph-warning-threshold": 1 << 60}
-    with annotate(priority=_earlier_first), config.set(quiet):
-        parts = _parts(batches, work)
-        futures = client.compute(parts, optimize_graph=False)
-    names = {future.key: batch.name for future, batch in zip(futures, batches, strict=True)}
+    """Keep a bounded number of batches on their way: the scheduler never holds them all."""
+    waiting, flight = iter(batches), _Flight(work, client, tally)
+    n_left = len(batches)
     try:
-        for future in as_completed(futures, loop=client.loop):
-            _settle(future, names[future.key], tally)
-            future.release()  # a result that is kept is computed again if its worker dies
+        while n_left or len(flight):
+            most = _most_in_flight(client) if n_left else 0
+            some = list(islice(waiting, most - len(flight)))
+            flight.launch(some)
+            n_left -= len(some)
+            while len(flight) > (most // 2 if n_left else 0):
+                flight.land()
     except BaseException:
-        with suppress(ClosedClientError, OSError, TimeoutError):
-            client.cancel(futures)
+        flight.cancel()
         raise
 
 
-def _earlier_first(key: tuple[str, int]) -> int:
+def _most_in_flight(client: Client) -> int:
+    """Give the number of batches that are sent ahead: when half of them are back, more follow."""
+    threads: dict[str, int] = client.nthreads()
+    return max(4 * sum(threads.values()), _LEAST_IN_FLIGHT)
+
+
+class _Flight:
+    """The batches that are on a cluster, and what becomes of them."""
+
+    def __init__(self, work: Work, client: Client, tally: _Tally) -> None:
+        self._work = work
+        self._client = client
+        self._tally = tally
+        self._batches: dict[Any, Batch] = {}
+        self._futures: dict[Any, Any] = {}
+        self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._deaths: Counter[str] = Counter()
+        self._n_launched = 0
+        self._seen = time.monotonic()
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def launch(self, batches: Sequence[Batch], *, first: bool = False) -> None:
+        """Send batches to the scheduler, behind those that were sent before."""
+        if not batches:
+            return
+        self._tally.expect(batches)
+        begin = -len(batches) if first else self._n_launched
+        # Batches of a table in memory travel in the graph; Dask would warn of that from 10 MB on.
+        quiet = {"distributed.admin.large-graph-warning-threshold": 1 << 60}
+        with annotate(priority=partial(_earlier_first, begin)), config.set(quiet):
+            parts = _parts(batches, self._work)
+            futures = self._client.compute(parts, optimize_graph=False)
+        for future, batch in zip(futures, batches, strict=True):
+            self._batches[future.key] = batch
+            self._futures[future.key] = future
+            future.add_done_callback(self._landed.put)
+        self._n_launched += len(batches)
+
+    def land(self) -> None:
+        """Wait for the next batch and settle it, or for a while."""
+        try:
+            future = self._landed.get(timeout=_TICK_S)
+        except queue.Empty:
+            self._look_for_workers()
+            return
+        self._seen = time.monotonic()
+        batch = self._batches.pop(future.key)
+        del self._futures[future.key]
+        if _is_of_a_death(future):
+            self._again(batch, future.exception())
+        else:
+            _settle(future, batch.name, self._tally)
+        future.release()  # a result that is kept is computed again if its worker dies
+
+    def cancel(self) -> None:
+        """Tell the scheduler that nobody waits any more."""
+        from distributed.client import ClosedClientError  # noqa: PLC0415 - see above
+
+        with suppress(ClosedClientError, OSError, TimeoutError):
+            self._client.cancel(list(self._futures.values()))
+
+    def _again(self, batch: Batch, error: BaseException) -> None:
+        """Do a batch that workers died of apart, or give it up."""
+        self._deaths[batch.name] += 1
+        if self._deaths[batch.name] > N_DEATHS:
+            self._tally.raised(batch.name, error)
+            return
+        logger.warning("batch %s goes on with its entities apart: %s", batch.name, error)
+        self.launch([replace(batch, apart=True)], first=True)
+
+    def _look_for_workers(self) -> None:
+        if self._client.nthreads():
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > MOST_SILENT_S:
+            raise StoppedError(f"the cluster has had no worker for {MOST_SILENT_S:.0f} s")
+
+
+def _earlier_first(begin: int, key: tuple[str, int]) -> int:
     """Priority of a part of the bag by its position, on the scheduler's side."""
-    return -key[1]
+    return -begin - key[1]
+
+
+def _is_of_a_death(future: Any) -> bool:
+    """Tell whether Dask blames a batch for the death of workers."""
+    # A future means that this is imported; without one it would only cost time.
+    from distributed import KilledWorker  # noqa: PLC0415
+
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
 def _settle(future: Any, name: str, tally: _Tally) -> None:

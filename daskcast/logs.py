@@ -29,7 +29,7 @@ from daskcast.errors import ConfigError
 from daskcast.redact import redact_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextvars import Token
     from types import TracebackType
 
@@ -233,6 +233,23 @@ def capture(
         _sink.reset(token)
         _installation.leave()
         sink.close()
+
+
+def adopt(records: Iterable[Mapping[str, Any]]) -> None:
+    """Take records that another process captured into the block of this context, within its bounds.
+
+    Parameters
+    ----------
+    records : iterable of mapping
+        As of :func:`capture`.
+    """
+    sink = _sink.get()
+    if sink is None:
+        return
+    for record in records:
+        names = Names(*(str(record.get(name, "")) for name in Names._fields))
+        if sink.wants(names, severe=level_number(str(record["level"])) >= logging.ERROR):
+            sink.records.append(dict(record))
 
 
 def to_record(record: logging.LogRecord, names: Names | None = None) -> dict[str, Any]:

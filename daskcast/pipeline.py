@@ -15,15 +15,24 @@ import logging
 import os
 import re
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from daskcast import logs
-from daskcast.cluster import current_client, n_slots, open_cluster, own_versions, shares
+from daskcast.apart import Limits
+from daskcast.cluster import (
+    current_client,
+    memory_of_slot,
+    n_slots,
+    open_cluster,
+    own_versions,
+    shares,
+)
 from daskcast.config import MODELS
 from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
@@ -37,17 +46,22 @@ from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_ru
 from daskcast.work import Batch, BatchWork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from distributed import Client
+    from numpy.typing import NDArray
 
     from daskcast.config import ForecastConfig, RunOptions
     from daskcast.engine import Scheduler
+    from daskcast.panel import Source
     from daskcast.records import BatchReceipt
     from daskcast.store import Marker
     from daskcast.tracking import ParentRun, Tracker, TrackingInfo, TrackingSummary
 
 logger = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.8
+"""Of what a worker may hold: the most that one entity may, where it is worked on apart."""
 
 N_LOGGED = 10_000
 """Most records kept of this process."""
@@ -284,10 +298,13 @@ class _Stages:
         with self.clock.stage("work"):
             self.work_began = time.perf_counter()
             shared = shares(scheduler, self.folder)
-            work = BatchWork(self.folder, self.config, run=self.name, stores=shared)
+            limits = Limits(
+                self.options.entity_timeout, round(MEMORY_SHARE * memory_of_slot(scheduler))
+            )
+            work = BatchWork(self.folder, self.config, self.name, stores=shared, limits=limits)
             run_batches(self.batches(scheduler), work, scheduler, self.on_receipt)
 
-    def batches(self, scheduler: Scheduler) -> list[Batch]:
+    def batches(self, scheduler: Scheduler) -> Sequence[Batch]:
         packed = pack(
             self.source.sizes[self.left],
             n_workers=n_slots(scheduler),
@@ -295,15 +312,7 @@ class _Stages:
         )
         first = 1 + max((_number(name) for name in self.finished), default=0)
         self.n_batches = len(self.finished) + len(packed)
-        return [
-            Batch(
-                f"b{number:05d}",
-                self.source.select(self.left[chosen]),
-                len(chosen),
-                kept=kept_of(self.source, self.left[chosen]),
-            )
-            for number, chosen in enumerate(packed, first)
-        ]
+        return _Batches(self.source, [self.left[chosen] for chosen in packed], first)
 
     def on_receipt(self, receipt: BatchReceipt) -> None:
         self.counts = self.counts.plus(receipt)
@@ -366,6 +375,42 @@ class _Stages:
         began = self.work_began
         seconds = 0.0 if began is None else time.perf_counter() - began
         self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
+
+
+class _Batches(Sequence[Batch]):
+    """The batches of a run, each made when it is asked for.
+
+    Parameters
+    ----------
+    source : Source
+    packed : sequence of ndarray of int64
+        Positions of the entities of each batch.
+    first : int
+        Number of the first batch.
+    """
+
+    def __init__(self, source: Source, packed: Sequence[NDArray[np.int64]], first: int) -> None:
+        self._source = source
+        self._packed = packed
+        self._first = first
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, at: int) -> Batch: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Batch]: ...
+    def __getitem__(self, at: int | slice) -> Batch | Sequence[Batch]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        chosen = self._packed[at]
+        return Batch(
+            f"b{self._first + at:05d}",
+            self._source.select(chosen),
+            len(chosen),
+            kept=kept_of(self._source, chosen),
+        )
 
 
 def check_models(config: ForecastConfig) -> None:

@@ -100,12 +100,14 @@ def run_entity(
     return replace(result, seconds=time.perf_counter() - begun, attempt=attempt)
 
 
-def stopped(series: Series, failure: Failure, attempt: int, seconds: float) -> EntityResult:
+def stopped(
+    series: Series, failure: Failure, *, attempt: int, seconds: float, stopped_by: str = ""
+) -> EntityResult:
     """Give the result of an entity whose process was ended while it was worked on."""
     with logs.bound(entity=series.unique_id):
         result = _failed(series, failure)
         _log(result)
-    return replace(result, seconds=seconds, attempt=attempt)
+    return replace(result, attempt=attempt, seconds=seconds, stopped_by=stopped_by)
 
 
 def warm_up() -> None:
