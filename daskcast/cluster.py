@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 CONNECT_S = 20
 """How long to wait for a scheduler, and then for its first worker."""
 
+WORKERS_SHARE = 0.75
+"""Of this machine's memory, for its workers: the driver and others need some too."""
+
 WORKER_TTL = "60s"
 """How long a worker of the local cluster may be silent."""
 
@@ -88,7 +91,7 @@ def n_slots(scheduler: Scheduler) -> int:
 
 def memory_of_slot(scheduler: Scheduler) -> int:
     """Give the bytes that one batch may take: its share of the worker, or of this machine."""
-    whole = MEMORY_LIMIT // n_slots(scheduler)
+    whole = round(WORKERS_SHARE * MEMORY_LIMIT) // n_slots(scheduler)
     if not isinstance(scheduler, Client):
         return whole
     workers = scheduler.scheduler_info(n_workers=-1)["workers"].values()
@@ -211,8 +214,8 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
         "distributed.worker.multiprocessing-method": _method(),
         # A worker holds no batch in reserve: the longest is never stuck behind another.
         "distributed.scheduler.worker-saturation": 1.0,
-        # Workers die of what nobody is to blame for: once more, before its entities run apart.
-        "distributed.scheduler.allowed-failures": 1,
+        # The engine decides what becomes of a batch whose worker died.
+        "distributed.scheduler.allowed-failures": 0,
         # A worker that hangs is replaced.
         "distributed.scheduler.worker-ttl": WORKER_TTL,
     }
@@ -222,7 +225,7 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
             n_workers=n,
             threads_per_worker=options.threads_per_worker,
             processes=True,
-            memory_limit=MEMORY_LIMIT // n,
+            memory_limit=round(WORKERS_SHARE * MEMORY_LIMIT) // n,
             dashboard_address="127.0.0.1:0",  # None still takes port 8787, and warns if taken
             # Closed while it works, a worker logs its lost heartbeat as an error with a traceback.
             silence_logs=logging.CRITICAL,

@@ -9,7 +9,7 @@ which loses the rest of a partition without a word when an item leaks a ``StopIt
 (dask/dask#3545). Parts are computed many together: one call for each is quadratic in a large bag.
 
 When a worker dies, nobody knows of what. Its batch is done again as it was, then, when a worker
-died of it again, ``apart``: each entity in a process that may die without taking others along.
+died of it again, or for its memory, ``apart``: in a process that dies without taking others along.
 """
 
 from __future__ import annotations
@@ -371,14 +371,22 @@ class _Flight:
         with suppress(ClosedClientError, OSError, TimeoutError):
             self._client.cancel(list(self._futures.values()))
 
-    def _again(self, batch: Batch, error: BaseException) -> None:
-        """Do a batch that workers died of apart, or give it up."""
+    def _again(self, batch: Batch, error: Any) -> None:
+        """Do a batch again that workers died of, or give it up."""
         self._deaths[batch.name] += 1
         if self._deaths[batch.name] > N_DEATHS:
             self._tally.raised(batch.name, error)
             return
-        logger.warning("batch %s goes on with its entities apart: %s", batch.name, error)
-        self.launch([replace(batch, apart=True)], first=True)
+        n_before = self._deaths[batch.name] - 1
+        apart = bool(n_before or error.allowed_failures or self._filled_memory(error))
+        how = "with its entities apart" if apart else "as it was"
+        logger.warning("batch %s goes on, %s: a worker died of it, or at it", batch.name, how)
+        self.launch([replace(batch, apart=apart)], first=True)
+
+    def _filled_memory(self, error: Any) -> bool:
+        """Tell whether the worker was ended for its memory: that is no accident."""
+        events = self._client.get_events("worker-restart-memory") or ()
+        return any(event["worker"] == error.last_worker.address for _, event in events)
 
     def _look_for_workers(self) -> None:
         if self._client.nthreads():

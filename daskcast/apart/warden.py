@@ -4,7 +4,8 @@ Covers time, memory, deaths, and who is to blame. Does not cover the work (``run
 worker's side (``caller``).
 
 An entity that was at work when its runner died is worked on again, first in a new runner: only one
-that nothing went before is blamed. What takes too long is stopped and not tried again.
+that nothing went before is blamed. What takes too long, or most of the memory by itself, is stopped
+and not tried again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, TYPE_CHECKING
@@ -42,7 +42,7 @@ TICK_S = 0.1
 N_IDLE = 3
 """Runners of a job that may die while they work on nothing."""
 
-TIMEOUT = "EntityTimeout"
+TIMEOUT, MEMORY = "EntityTimeout", "OutOfMemory"
 
 N_STACK = 20_000
 """Characters kept of the stack of a process that died."""
@@ -69,10 +69,14 @@ class _Runner:
         Where its stack is when it died.
     position : int or None
         Of the entity at work.
-    since : float
-        When it began with it.
+    since, held : float, int
+        When it began with it, and the bytes that the process held then.
     over : Failure or None
         Why it was stopped.
+    guilty : bool
+        Whether what it was stopped for is the doing of the entity at work alone.
+    code : int or None
+        How it ended: an exit code, or a negative signal.
     """
 
     pid: int
@@ -81,13 +85,30 @@ class _Runner:
     trace: IO[bytes]
     position: int | None = None
     since: float = field(default_factory=time.monotonic)
+    held: int = 0
     over: Failure | None = None
+    guilty: bool = False
+    code: int | None = None
 
     def stack(self) -> str:
-        """Give what the process left of its stack, and forget it."""
+        """Give what the process left of its stack."""
         self.trace.seek(0)
         text = self.trace.read().decode(errors="replace").strip()
         return text if len(text) <= N_STACK else f"{text[:N_STACK]} ..."
+
+    def wait(self) -> int:
+        """Wait for its end, once: afterwards the number may belong to another process."""
+        if self.code is None:
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.code
+
+    def close(self) -> None:
+        """End it, if it did not end by itself."""
+        if self.code is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+        self.pipe.close()
+        self.trace.close()
 
 
 def main() -> None:
@@ -115,21 +136,19 @@ def guard(job: Job, caller: Connection) -> Iterator[Ended]:
             for ended in _results(one, job, caller):
                 left.remove(ended.position)
                 yield ended
-            failure = _reaped(one)
+            failure = _how_it_ended(one)
             if one.position is None:  # not at work: nobody is to blame
                 n_idle += 1
                 if left and n_idle >= N_IDLE:
                     raise RuntimeError(f"processes end before they work: {failure.message}")
                 continue
             left.remove(one.position)
-            if one.position == one.first or failure.error_type == TIMEOUT:
+            if one.guilty or one.position == one.first:
                 yield _failed(job, one, failure)
             else:
                 left.appendleft(one.position)
         finally:
-            _kill(one.pid)
-            one.pipe.close()
-            one.trace.close()
+            one.close()
 
 
 def _start(job: Job, order: Sequence[int], caller: Connection) -> _Runner:
@@ -157,32 +176,33 @@ def _results(one: _Runner, job: Job, caller: Connection) -> Iterator[Ended]:
                 return
             if isinstance(told, Begun):
                 one.position, one.since = told.position, time.monotonic()
+                one.held = _held(one.pid) if job.limits.memory is not None else 0
             else:
                 one.position = None
                 yield told
-        elif (reason := _too_much(one, job)) is not None:
-            one.over = reason
-            _ask_for_stack(one.pid)
+        elif _takes_too_much(one, job):
+            _ask_for_stack(one)
 
 
-def _too_much(one: _Runner, job: Job) -> Failure | None:
-    """Say what the entity at work takes more of than it may."""
+def _takes_too_much(one: _Runner, job: Job) -> bool:
+    """Look at what the entity at work takes; say why it is over, where it is."""
     seconds, memory = job.limits.seconds, job.limits.memory
     spent = time.monotonic() - one.since
     if seconds is not None and one.position is not None and spent > seconds:
-        return Failure(
+        one.guilty = True
+        one.over = Failure(
             TIMEOUT,
             f"expected an end within {seconds:g} s (--entity-timeout), found none after "
             f"{spent:.1f} s; give more time, or look where it was: the traceback tells",
         )
-    held = _held(one.pid) if memory is not None else 0
-    if memory is not None and held > memory:
-        return Failure(
-            "OutOfMemory",
+    elif memory is not None and (held := _held(one.pid)) > memory:
+        one.guilty = held - one.held > memory / 2
+        one.over = Failure(
+            MEMORY,
             f"expected its process to hold at most {memory / 1e9:.2f} GB, found "
             f"{held / 1e9:.2f} GB; give workers more memory, or look at what the entity makes",
         )
-    return None
+    return one.over is not None
 
 
 def _held(pid: int) -> int:
@@ -193,29 +213,18 @@ def _held(pid: int) -> int:
     return held
 
 
-def _ask_for_stack(pid: int) -> None:
-    """Let a process write where it is; compiled code cannot refuse. Then end it."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGUSR1)
-        time.sleep(_DUMP_S)
-    _kill(pid)
+def _ask_for_stack(one: _Runner) -> None:
+    """Let a process write where it is, which compiled code cannot refuse, and end it."""
+    os.kill(one.pid, signal.SIGUSR1)
+    time.sleep(_DUMP_S)
+    os.kill(one.pid, signal.SIGKILL)
+    one.wait()
 
 
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    with suppress(ChildProcessError):
-        os.waitpid(pid, 0)
-
-
-def _reaped(one: _Runner) -> Failure:
-    """Wait for the end of a runner, and say how it ended."""
+def _how_it_ended(one: _Runner) -> Failure:
+    code = one.wait()
     if one.over is not None:
         return one.over
-    try:
-        code = os.waitstatus_to_exitcode(os.waitpid(one.pid, 0)[1])
-    except ChildProcessError:
-        code = 0
     how = f"ended itself with exit code {code}"
     if code < 0:
         how = f"was ended by signal {-code} ({_signal_name(-code)})"
