@@ -1,8 +1,8 @@
-"""A worker killed every few seconds: does the run end, is it the same, how much longer does it take.
+"""A worker killed every few seconds: does the run end, is it the same, and how long does it take.
 
 Runs the whole command on made-up airports with the local cluster, once undisturbed, once while one
-of its worker processes, chosen at random, gets SIGKILL every so often from the beginning of the work
-to the end of the run. Compares forecasts, entities and trials to the bit, but for seconds and
+of its worker processes, chosen at random, gets SIGKILL every so often, from the beginning of the
+work to the end of the run. Compares forecasts, entities and trials to the bit, but for seconds and
 batches. Usage: workers_killed.py [--entities 8000] [--every 5] [--workers 2] [--seed N]
 """
 

@@ -26,8 +26,10 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, WorkerPlugin
 from distributed.client import ClosedClientError
+from distributed.core import Status
 from distributed.system import MEMORY_LIMIT
 from distributed.utils import get_mp_context
+from tornado.ioloop import PeriodicCallback
 
 from daskcast.blas import blas_at_one
 from daskcast.errors import ClusterError
@@ -48,6 +50,9 @@ CONNECT_S = 20
 
 WORKERS_SHARE = 0.75
 """Of this machine's memory, for its workers: the driver and others need some too."""
+
+LOST_AFTER = "10s"
+"""How long a worker of the local cluster that died may take to come back."""
 
 WORKER_TTL = "60s"
 """How long a worker of the local cluster may be silent."""
@@ -216,8 +221,9 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
         "distributed.scheduler.worker-saturation": 1.0,
         # The engine decides what becomes of a batch whose worker died.
         "distributed.scheduler.allowed-failures": 0,
-        # A worker that hangs is replaced.
+        # A worker that hangs is replaced, and so is one that does not come back.
         "distributed.scheduler.worker-ttl": WORKER_TTL,
+        "distributed.deploy.lost-worker-timeout": LOST_AFTER,
     }
     stack.enter_context(dask.config.set(settings))
     cluster = stack.enter_context(
@@ -232,9 +238,25 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
         )
     )
     client: Client = stack.enter_context(Client(cluster, set_as_default=False))
+    _keep_complete(cluster, n)
     on_warm_up()
     _prepare_workers(client, own=True)
     return client
+
+
+def _keep_complete(cluster: Any, n: int) -> None:
+    """Open workers anew whose nannies gave up: they do when a worker dies while it starts."""
+
+    def mend() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status in (Status.failed, Status.closed):
+                del cluster.workers[name]
+        if len(cluster.workers) < n:
+            cluster.scale(n)
+
+    mending = PeriodicCallback(mend, 1000)
+    cluster.periodic_callbacks["daskcast-mend"] = mending  # it ends with the cluster
+    cluster.loop.add_callback(mending.start)
 
 
 # -- clusters that exist -----------------------------------------------------------------------

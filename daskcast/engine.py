@@ -62,8 +62,8 @@ logger = logging.getLogger(__name__)
 FINAL = (ConfigError, DataError, StoreError)
 """Errors of a batch that doing it again cannot mend."""
 
-N_DEATHS = 3
-"""How often workers may die of a batch that is apart: then it is none of its entities."""
+N_DEATHS = 10
+"""How often workers may die of one batch: most of them apart, it is none of its entities."""
 
 MOST_SILENT_S = 300.0
 """How long a cluster may be without any worker."""

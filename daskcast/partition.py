@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Batches each worker gets in a small run: enough to even out their different durations.
 _BATCHES_PER_WORKER = 8
 #: Entities in a batch of a large run: fewer cost Dask more, more make a long tail.
-_LARGEST = 200
+_LARGEST = 100
 #: Below this a batch's own cost (its files, its messages) outweighs an even load.
 _SMALLEST = 8
 #: What an entity costs beside its rows, in rows.
@@ -39,7 +39,7 @@ def pack(
     n_workers : int
         Who will share the work; at least 1.
     batch_size : int or None
-        Most entities in a batch. None gives each worker several batches, of up to 200 entities,
+        Most entities in a batch. None gives each worker several batches, of up to 100 entities,
         and ends a batch early where its entities are long.
 
     Returns
