@@ -32,7 +32,7 @@ def test_batches_keep_their_size_and_order(sizes, n_workers, batch_size) -> None
     """No batch is too large, its positions are neighbours, and the most work comes first."""
     sizes = np.array(sizes, np.int64)
     batches = pack(sizes, n_workers=n_workers, batch_size=batch_size)
-    assert all(len(batch) <= (batch_size or 200) for batch in batches)
+    assert all(len(batch) <= (batch_size or 100) for batch in batches)
     assert all((np.diff(batch) == 1).all() for batch in batches)
     loads = [work(sizes, batch) for batch in batches]
     assert loads == sorted(loads, reverse=True)
@@ -55,13 +55,13 @@ def test_packing_is_repeatable_and_leaves_its_input(sizes, n_workers, batch_size
         (1, 4, 1, 1),
         (4, 4, 1, 4),
         (100, 2, 8, 13),
-        (2_000, 2, 125, 16),
-        (100_000, 64, 196, 500),
-        (500_000, 64, 200, 2_500),
+        (2_000, 2, 100, 20),
+        (100_000, 64, 100, 1_000),
+        (500_000, 64, 100, 5_000),
     ],
 )
 def test_default_size_suits_the_run(n, n_workers, most, least_batches) -> None:
-    """Small runs feed every worker, large runs fill batches of 100 to 200 entities."""
+    """Small runs feed every worker, large runs fill batches of 100 entities."""
     batches = pack(np.full(n, 120), n_workers=n_workers)
     assert max(map(len, batches)) == most
     assert len(batches) >= least_batches
