@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daskcast.redact import redact_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -70,14 +72,15 @@ def shorten(values: Sequence[object]) -> str:
     """Show a few values of many, for a message."""
     short = reprlib.Repr()
     short.maxlist, short.maxstring, short.maxother = 8, 60, 60
-    return short.repr(list(values))[1:-1] or "none"
+    shown = [redact_text(value) if isinstance(value, str) else value for value in values]
+    return short.repr(shown)[1:-1] or "none"
 
 
 def quote(value: object) -> str:
-    """Show one value, shortened, for a message."""
+    """Show one value, shortened, for a message; credentials go first, as half a URI hides none."""
     short = reprlib.Repr()
     short.maxstring, short.maxother = 60, 60
-    return short.repr(value)
+    return short.repr(redact_text(value) if isinstance(value, str) else value)
 
 
 def plain_ids(column: Any, name: str) -> tuple[Ints, tuple[str, ...], list[str]]:

@@ -38,6 +38,7 @@ from daskcast.panel.footers import (
 from daskcast.panel.memory import describe
 from daskcast.panel.rows import sort_rows
 from daskcast.panel.times import plain_times_or_missing
+from daskcast.redact import printable
 
 if TYPE_CHECKING:
     from daskcast.config import ForecastConfig
@@ -79,7 +80,7 @@ class FolderBatch:
             try:
                 parts.append(self._read(url, list(members)))
             except BROKEN as error:
-                raise DataError(f"cannot read {quote(url)} any more: {error}") from error
+                raise DataError(f"cannot read {quote(url)} any more: {printable(error)}") from error
         codes, bits, values = (np.concatenate(part) for part in zip(*parts, strict=True))
         times = bits if self.whole else bits.view("M8[us]")
         return sort_rows(codes, self.ids, times, values)

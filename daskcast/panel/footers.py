@@ -30,6 +30,7 @@ from daskcast.panel.times import (
     is_whole,
     time_type_problems,
 )
+from daskcast.redact import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -178,18 +179,19 @@ def read_heads(files: Sequence[File], columns: Columns, freq: str | None) -> lis
         try:
             head, found = _head(file, columns, freq)
         except BROKEN as error:
-            head, found = None, [f"cannot be read as Parquet: {error}"]
+            head, found = None, [f"cannot be read as Parquet: {printable(error)}"]
         for problem in found:
             problems.setdefault(problem, file.name)
         if head is not None:
             heads.append(head)
     if problems:
-        raise DataError(*(f"{name}: {problem}" for problem, name in problems.items()))
+        raise DataError(*(f"{printable(name)}: {problem}" for problem, name in problems.items()))
     if len({head.whole for head in heads}) > 1:
         odd = next(head for head in heads if head.whole != heads[0].whole)
+        names = f"{printable(heads[0].file.name)} and {printable(odd.file.name)}"
         raise DataError(
             f"column {columns.time!r} must be of one kind, found dates in some files and whole "
-            f"numbers in others; {heads[0].file.name} and {odd.file.name} differ"
+            f"numbers in others; {names} differ"
         )
     return heads
 
@@ -280,7 +282,7 @@ def index_ids(heads: Sequence[Head], name: str) -> Index:
     problems: list[str] = []
     for head in heads:
         for number, (ids, sizes, found) in enumerate(_ids(head, name)):
-            problems += [f"{head.file.name}, row group {number}: {x}" for x in found]
+            problems += [f"{printable(head.file.name)}, row group {number}: {x}" for x in found]
             if ids:
                 groups.append(RowGroup(head.file.url, number, head.entity))
                 members.append(np.array([places.setdefault(x, len(places)) for x in ids]))
@@ -311,4 +313,6 @@ def _ids(head: Head, name: str) -> Iterator[tuple[tuple[str, ...], Ints, list[st
                 codes, ids, problems = plain_ids(column, name)
                 yield ids, np.bincount(codes, minlength=len(ids)).astype(np.int64), problems
     except BROKEN as error:
-        raise DataError(f"{head.file.name} cannot be read as Parquet: {error}") from error
+        raise DataError(
+            f"{printable(head.file.name)} cannot be read as Parquet: {printable(error)}"
+        ) from error

@@ -24,6 +24,7 @@ from daskcast.panel.columns import missing_columns, quote
 from daskcast.panel.folder import FolderSource
 from daskcast.panel.footers import is_parquet
 from daskcast.panel.memory import MemorySource, RawTable
+from daskcast.redact import printable
 
 if TYPE_CHECKING:
     from daskcast.config import ForecastConfig
@@ -79,7 +80,7 @@ def _open_path(path: str, config: ForecastConfig) -> Source:
         fs, inner = fsspec.core.url_to_fs(path)
         is_folder, is_file = fs.isdir(inner), fs.isfile(inner)
     except (ImportError, OSError, ValueError) as error:
-        raise DataError(f"cannot open {quote(path)}: {error}") from error
+        raise DataError(f"cannot open {quote(path)}: {printable(error)}") from error
     if is_folder:
         return FolderSource.of(path, config)
     if not is_file:
@@ -106,7 +107,7 @@ def _read_parquet(path: str, columns: Columns) -> RawTable:
             names = [columns.entity, columns.time, columns.target]
             table = parquet.read(columns=names)
     except _BROKEN as error:
-        raise DataError(f"cannot read {quote(path)} as Parquet: {error}") from error
+        raise DataError(f"cannot read {quote(path)} as Parquet: {printable(error)}") from error
     return RawTable("parquet", *(table[name] for name in names))
 
 
@@ -122,7 +123,7 @@ def _read_csv(path: str, columns: Columns) -> RawTable:
             table = _parse_csv(path, columns, target=pa.string())
     except _BROKEN as error:
         raise DataError(
-            f"cannot read {quote(path)} as CSV (comma-separated, UTF-8): {error}"
+            f"cannot read {quote(path)} as CSV (comma-separated, UTF-8): {printable(error)}"
         ) from error
     target = table[columns.target]
     problems = [] if pa.types.is_floating(target.type) else [_not_numeric(target, columns.target)]

@@ -1,8 +1,8 @@
 """A store that fails now and then, as fsspec reaches it: ``flaky://PATH`` over a local folder.
 
-By chance, of the seed in ``FLAKY_SEED``, each operation may fail before it did anything, a write or
-a removal also after it took effect, and half of a write may arrive, with and without an error. Every
-fault is one line in the file that ``FLAKY_LOG`` names.
+By chance, of the seed in ``FLAKY_SEED``, each operation may fail before it did anything, a write
+or a removal also after it took effect, and half of a write may arrive, with and without an error.
+Every fault is one line in the file that ``FLAKY_LOG`` names.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class FlakyFileSystem(AbstractFileSystem):
             "type": "directory" if Path(path).is_dir() else "file",
         }
 
-    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:  # noqa: FBT
+    def ls(self, path: str, detail: bool = True, **_options: Any) -> list[Any]:
         self._maybe("list")
         found = [
             {
@@ -91,5 +91,5 @@ class FlakyFileSystem(AbstractFileSystem):
         Path(path).unlink()
         self._maybe("remove after")
 
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:  # noqa: FBT
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
         Path(path).mkdir(parents=True, exist_ok=exist_ok)
