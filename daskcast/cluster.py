@@ -27,6 +27,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, WorkerPlugin
 from distributed.client import ClosedClientError
 from distributed.core import Status
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from distributed.utils import get_mp_context
 from tornado.ioloop import PeriodicCallback
@@ -59,6 +60,9 @@ WORKER_TTL = "60s"
 
 PRELOAD = ("distributed", "numpy", "pandas", "pyarrow.parquet", "daskcast.engine", "daskcast.task")
 """Imported once in the fork server that worker processes come from."""
+
+_OVER_TLS = "is each side's certificate signed by the authority of the other?"
+_OVER_TCP = "a scheduler that speaks TLS is at tls://HOST:PORT"
 
 EXACT = ("daskcast", "dask", "distributed")
 """Must be equal to the last digit on both sides."""
@@ -263,15 +267,32 @@ def _keep_complete(cluster: Any, n: int) -> None:
 
 
 def _connect(address: str, stack: ExitStack, on_warm_up: Callable[[], None]) -> Client:
+    tls = address.startswith("tls://")
+    if tls:
+        _check_certificates(address)
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {address} within {CONNECT_S} s: start one "
-            f"(`dask scheduler`) or mend the address"
+            f"(`dask scheduler`) or mend the address ({_OVER_TLS if tls else _OVER_TCP})"
         ) from error
     _use_client(stack.enter_context(client), stack, on_warm_up)
     return client
+
+
+def _check_certificates(address: str) -> None:
+    """Refuse TLS without certificates of ours: Dask would raise a TypeError, or try for long."""
+    where = "Dask's settings distributed.comm.tls, or DASK_DISTRIBUTED__COMM__TLS__CA_FILE"
+    where += ", __CLIENT__CERT and __CLIENT__KEY"
+    try:
+        context = Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"the certificates for {address} cannot be used: {error}; see {where}"
+        ) from error
+    if context is None:
+        raise ClusterError(f"{address} needs certificates; give them in {where}")
 
 
 def _use_client(client: Client, stack: ExitStack, on_warm_up: Callable[[], None]) -> None:

@@ -422,4 +422,5 @@ def _executor(cluster: object) -> list[str]:
         return []
     if isinstance(cluster, str) and _ADDRESS.fullmatch(cluster):
         return []
-    return [f"cluster must be one of {', '.join(EXECUTORS)} or tcp://HOST:PORT, found {cluster!r}"]
+    told = f"{', '.join(EXECUTORS)}, tcp://HOST:PORT or tls://HOST:PORT"
+    return [f"cluster must be one of {told}; found {cluster!r}"]

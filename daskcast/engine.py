@@ -145,6 +145,8 @@ class _Tally:
         self._on_receipt(receipt)
 
     def raised(self, name: str, error: BaseException) -> None:
+        if isinstance(error, StoppedError):  # of a full disk: what is computed cannot be kept
+            raise error
         del self._waiting[name]
         self._errors[name] = error
         # a full disk needs no traceback, a fault of the code does

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from daskcast.errors import ConfigError
-from daskcast.redact import redact_text
+from daskcast.redact import printable, redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -349,11 +349,7 @@ class _ConsoleFormatter(logging.Formatter):
         about = f" [{found['entity']}]" if found["entity"] else ""
         text = f"{found['level'].lower()}: {found['message']}{about}"
         lines = [text, *found.get("traceback", "").splitlines()]
-        return "\n".join(_printable(line) for line in lines if line)
-
-
-def _printable(line: str) -> str:
-    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)
+        return "\n".join(printable(line) for line in lines if line)
 
 
 class _ConsoleHandler(logging.StreamHandler[Any]):

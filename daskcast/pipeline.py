@@ -39,6 +39,7 @@ from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import kept_of, open_source
 from daskcast.partition import pack
 from daskcast.progress import Clock, Counts, Progress, RunSummary
+from daskcast.redact import redact_uri
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same
 from daskcast.store.files import absolute
@@ -108,7 +109,8 @@ def run(
         try:
             return stages.go_through(data, client, tracker)
         except OSError as error:
-            raise StoppedError(f"{stages.url} could not be written or read: {error}") from error
+            place = redact_uri(stages.url)
+            raise StoppedError(f"{place} could not be written or read: {error}") from error
         finally:
             stages.keep_logs(records)
 
@@ -276,19 +278,24 @@ class _Stages:
         )
 
     def close_tracking(self, status: RunStatus) -> None:
-        """Send what is left; afterwards the manifest knows all there is to know."""
+        """Send what is left; afterwards the manifest knows all there is to know.
+
+        Of a run that stopped, what stopped it matters more than a manifest that cannot be written.
+        """
+        finished = status is RunStatus.FINISHED
+        write_manifest = self.write_manifest if finished else self.try_manifest
         if self.writer is not None:
             with self.clock.stage("tracking"):
                 # Before the end, which keeps the manifest with the run: it names that run.
                 self.writer.wait_until_open(self.tell_tracked)
-                self.write_manifest()
+                write_manifest()
                 seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
                 self.tracked = self.writer.close(status, seconds, on_progress=self.tell_tracked)
                 self.manifest["mlflow"] = asdict(self.tracked.info)
             logger.info(
                 "tracked %d entities, not tracked %d", self.tracked.n_sent, self.tracked.n_failed
             )
-        self.write_manifest()
+        write_manifest()
 
     # -- the work --
 
@@ -353,6 +360,12 @@ class _Stages:
             if self.writer is not None and self.writer.info.run_id:
                 self.manifest["mlflow"] = asdict(self.writer.info)
             self.folder.write_manifest(self.manifest)
+
+    def try_manifest(self) -> None:
+        try:
+            self.write_manifest()
+        except OSError as error:
+            logger.warning("run.json is that of an earlier moment, it cannot be written: %s", error)
 
     def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep what this process logged beside what the workers did."""

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from daskcast import logs, panel
 from daskcast.apart.words import Limits
+from daskcast.errors import StoppedError
 from daskcast.records import BatchReceipt, Status
+from daskcast.store.patience import NO_ROOM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -121,10 +123,17 @@ class Computed:
     worker: str
 
     def store(self) -> BatchReceipt:
-        """Make it durable and give its receipt."""
+        """Make it durable and give its receipt; StoppedError where there is no room for more."""
         watch = _Stopwatch()
-        with watch.stage("store"):
-            self.folder.write_batch(self.batch, self.results, self.records)
+        try:
+            with watch.stage("store"):
+                self.folder.write_batch(self.batch, self.results, self.records)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise StoppedError(
+                f"the run folder {self.folder.place} takes no more ({error}); make room there"
+            ) from error
         n_of = Counter(result.status for result in self.results)
         return BatchReceipt(
             batch=self.batch,

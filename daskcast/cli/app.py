@@ -23,6 +23,7 @@ import click
 
 from daskcast.cli.options import backtest_options, demo_options, resolve, run_options
 from daskcast.errors import DaskcastError, StoppedError
+from daskcast.redact import printable, redact_uri, redacted_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,12 +206,14 @@ def _how_to_go_on(ctx: click.Context, out: str) -> str:
         RunFolder.open(out)
     except StoreError:
         return "nothing was begun; the same command starts again"
-    args = [arg for arg in ctx.meta[_ARGS] if arg != "--resume"]
-    if not any(arg == "--out" or arg.startswith("--out=") for arg in args):
-        args += ["--out", out]
+    given = [arg for arg in ctx.meta[_ARGS] if arg != "--resume"]
+    if not any(arg == "--out" or arg.startswith("--out=") for arg in given):
+        given += ["--out", out]
     if ctx.info_name == "demo":
-        return f"what is finished is kept in {out}"
-    return f"go on with: {shlex.join(['daskcast', *args, '--resume'])}"
+        return f"what is finished is kept in {redact_uri(out)}"
+    args = redacted_args(given)
+    secret = "" if args == given else " (with the credentials that are left out here)"
+    return f"go on with: {printable(shlex.join(['daskcast', *args, '--resume']))}{secret}"
 
 
 @contextmanager

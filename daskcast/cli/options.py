@@ -150,7 +150,7 @@ _WINDOWS = [
 
 _EXECUTION = [
     _option(
-        "--cluster", about=f"Who computes: {', '.join(EXECUTORS)} or tcp://HOST:PORT.",
+        "--cluster", about=f"Who computes: {', '.join(EXECUTORS)}, tcp:// or tls://HOST:PORT.",
         default="local",
     ),
     _option("--workers", about="Processes or threads.", type=int, default="one a core"),

@@ -160,7 +160,7 @@ def _read_about(files: Files, place: str) -> dict[str, Any]:
         raise StoreError(f"cannot read the model at {place}: {error}") from error
     try:
         about = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(_damaged(place, f"{MODEL} is no JSON: {error}")) from error
     found = about.get("format") if isinstance(about, dict) else None
     if found != FORMAT:
