@@ -30,7 +30,6 @@ from daskcast.cluster import (
     memory_of_slot,
     n_slots,
     open_cluster,
-    own_versions,
     shares,
 )
 from daskcast.config import MODELS
@@ -44,6 +43,7 @@ from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same
 from daskcast.store.files import absolute
 from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_run
+from daskcast.versions import own_versions
 from daskcast.work import Batch, BatchWork
 
 if TYPE_CHECKING:

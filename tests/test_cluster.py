@@ -16,13 +16,14 @@ from distributed import Client, LocalCluster
 from threadpoolctl import threadpool_info
 
 from daskcast import cluster
-from daskcast.cluster import current_client, mismatches, n_slots, open_cluster, shares
+from daskcast.cluster import current_client, n_slots, open_cluster, shares
 from daskcast.config import RunOptions
 from daskcast.engine import run_batches
 from daskcast.errors import ClusterError, StoppedError
 from daskcast.pool import ProcessPool
 from daskcast.records import BatchReceipt
 from daskcast.store import RunFolder
+from daskcast.versions import mismatches
 from daskcast.work import Batch
 
 if TYPE_CHECKING:

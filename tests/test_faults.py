@@ -33,6 +33,8 @@ pytestmark = pytest.mark.integration
 COMMAND = str(Path(sys.executable).parent / "daskcast")
 POISONED = ForecastConfig(h=3, search="portfolio", cv_windows=1, models=("naive", OwnModel(Poison)))
 PLAIN = ForecastConfig(h=3, search="portfolio", cv_windows=1)
+#: other processes find the poisonous model
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "apart")}
 QUIET = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
 POISONOUS = {"E05": "segfault", "E06": "exit", "E17": "kill", "E23": "exit"}
 
@@ -278,8 +280,9 @@ def scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start a scheduler as a process; give it and its HOST:PORT."""
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--no-dashboard"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+        [*command, "--no-dashboard"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
     assert process.stderr is not None
     try:
         lines = (line for line in process.stderr if "Scheduler at:" in line)
@@ -297,7 +300,7 @@ def worker(address: str, place: Path, *flags: str) -> Iterator[None]:
     command = [sys.executable, "-m", "dask", "worker", address, *flags]
     process = subprocess.Popen(
         [*command, "--no-dashboard", "--local-directory", str(place)],
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT,
     )  # fmt: skip
     below: list[psutil.Process] = []
     try:
@@ -383,9 +386,8 @@ def test_a_signal_is_heard_while_an_entity_never_ends(
     call = [COMMAND, "run", "data.parquet", "--horizon", "3", "--search", "portfolio",
             "--cv-windows", "1", "--batch-size", "4", "--no-tracking", "--out", "run", "--workers",
             "2", "--models", "naive,poison:Poison", "--cluster", executor]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "apart")}
     running = subprocess.Popen(
-        call, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE,
+        call, cwd=tmp_path, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     place = tmp_path / "run"
