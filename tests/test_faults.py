@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -102,7 +103,7 @@ def test_a_cluster_with_rules_of_its_own_finds_them_too(
     """Dask blames after four deaths there, neighbours too, and two batches share a worker."""
     df = panel(POISONOUS)
     df = df[~df["unique_id"].isin(["E17", "E23"])]
-    with scheduler() as (_, target), worker(f"tcp://{target}", tmp_path, "--nthreads", "2"):
+    with scheduler(tmp_path) as (_, target), worker(f"tcp://{target}", tmp_path, "--nthreads", "2"):
         folder = run(df, POISONED, tmp_path / "run", cluster=f"tcp://{target}").folder
     assert failures(folder) == {"E05": "ProcessDied", "E06": "ProcessDied"}
     assert forecasts(folder) == undisturbed
@@ -213,7 +214,7 @@ def test_a_cluster_that_loses_all_workers_stops_the_run(
 
         def on_progress(progress: Progress) -> None:
             if progress.counts.batches == 3:
-                client.retire_workers(close_workers=True, remove=True)
+                local.scale(0)
 
         with pytest.raises(StoppedError, match="no worker for 2 s"):
             run(airports, PLAIN, tmp_path / "run", client=client, on_progress=on_progress)
@@ -276,19 +277,17 @@ class Wire:
 
 
 @contextlib.contextmanager
-def scheduler() -> Iterator[tuple[subprocess.Popen[str], str]]:
+def scheduler(place: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Start a scheduler as a process; give it and its HOST:PORT."""
+    file = place / "scheduler.json"
     command = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"]
     process = subprocess.Popen(
-        [*command, "--no-dashboard"],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ENVIRONMENT,
+        [*command, "--no-dashboard", "--scheduler-file", str(file)],
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT,
     )  # fmt: skip
-    assert process.stderr is not None
     try:
-        lines = (line for line in process.stderr if "Scheduler at:" in line)
-        address = next(lines).split("Scheduler at:")[1].strip()
-        threading.Thread(target=process.stderr.read, daemon=True).start()  # never full
-        yield process, address.removeprefix("tcp://")
+        until(lambda: file.exists() and file.read_text().endswith("}"), process)
+        yield process, json.loads(file.read_text())["address"].removeprefix("tcp://")
     finally:
         process.kill()
         process.wait()
@@ -320,7 +319,7 @@ def test_a_cut_network_costs_nobody(
     airports: pd.DataFrame, expected: dict[str, bytes], tmp_path: Path
 ) -> None:
     """All connections of a worker to its scheduler are cut, three times, while it works."""
-    with scheduler() as (_, target):
+    with scheduler(tmp_path) as (_, target):
         wire = Wire(target)
 
         def on_progress(progress: Progress) -> None:
@@ -343,7 +342,7 @@ def test_a_lost_scheduler_ends_with_three_and_the_run_goes_on(
     """The scheduler is killed: exit code 3, a line that resumes, and the same forecasts then."""
     airports.to_parquet(tmp_path / "data.parquet")
     place = tmp_path / "run"
-    with scheduler() as (process, target), worker(f"tcp://{target}", tmp_path):
+    with scheduler(tmp_path) as (process, target), worker(f"tcp://{target}", tmp_path):
         call = [COMMAND, "run", "data.parquet", "--horizon", "3", "--search", "portfolio",
                 "--cv-windows", "1", "--batch-size", "4", "--no-tracking", "--out", str(place),
                 "--cluster", f"tcp://{target}"]  # fmt: skip
@@ -365,7 +364,7 @@ def airports_as_read(folder: Path) -> str:
     return str(folder / "data.parquet")
 
 
-def until(condition: Any, running: subprocess.Popen[str], seconds: float = 120) -> None:
+def until(condition: Any, running: subprocess.Popen[Any], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert running.poll() is None, running.communicate()
@@ -391,14 +390,22 @@ def test_a_signal_is_heard_while_an_entity_never_ends(
         stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     place = tmp_path / "run"
-    until(lambda: len(list(place.glob("batches/*.json"))) >= 1, running)
-    time.sleep(1)
-    below = psutil.Process(running.pid).children(recursive=True)
-    begun = time.monotonic()
-    os.killpg(running.pid, number) if number == signal.SIGINT else running.send_signal(number)
-    stdout, stderr = running.communicate(timeout=60)
-    assert time.monotonic() - begun < 10
-    assert running.returncode == 3, stderr
-    assert "go on with: " in stderr, stdout
-    _, alive = psutil.wait_procs(below, 10)
-    assert not alive
+    below: list[psutil.Process] = []
+    try:
+        until(lambda: len(list(place.glob("batches/*.json"))) >= 1, running)
+        time.sleep(1)
+        below = psutil.Process(running.pid).children(recursive=True)
+        begun = time.monotonic()
+        os.killpg(running.pid, number) if number == signal.SIGINT else running.send_signal(number)
+        stdout, stderr = running.communicate(timeout=30)
+        assert time.monotonic() - begun < 10
+        assert running.returncode == 3, stderr
+        assert "go on with: " in stderr, stdout
+        _, alive = psutil.wait_procs(below, 10)
+        assert not alive
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        for left in below:
+            with contextlib.suppress(psutil.Error):
+                left.kill()

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from daskcast.engine.graph import Work
     from daskcast.engine.tally import Tally
-    from daskcast.work import Batch
+    from daskcast.records import BatchReceipt
+    from daskcast.work import Batch, Computed
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ MOST_SILENT_S = 300.0
 
 TICK_S = 5.0
 """How often it is looked for workers while nothing comes back."""
+
+LOST = "the cluster was lost or cancelled the work"
 
 LEAST_IN_FLIGHT = 16
 """Batches that are sent ahead, however few the workers."""
@@ -114,14 +117,37 @@ class _Flight:
         except queue.Empty:
             self._look_for_workers()
             return
-        self._seen = time.monotonic()
-        batch = self._batches.pop(future.key)
-        del self._futures[future.key]
-        if _is_of_a_death(future):
-            self._again(batch, future.exception())
+        name = self._batches[future.key].name
+        if future.status == "finished":
+            outcomes = _result_of(future)
+            if outcomes is None:
+                self._wait_again(future)
+            else:
+                self._forget(future)
+                self._tally.tell(outcomes)
+        elif future.status == "error":
+            error = future.exception()
+            batch = self._forget(future)
+            if _is_of_a_death(error):
+                self._again(batch, error)
+            else:
+                self._tally.raised(name, error)
+        elif future.status == "cancelled":
+            raise StoppedError(LOST)
         else:
-            _settle(future, batch.name, self._tally)
+            self._wait_again(future)
+
+    def _wait_again(self, future: Any) -> None:
+        """Wait for a batch whose result went with its worker: the scheduler has it done again."""
+        self._look_for_workers()
+        future.add_done_callback(self._landed.put)
+
+    def _forget(self, future: Any) -> Batch:
+        """Let go of a batch that has come to an end."""
+        self._seen = time.monotonic()
+        del self._futures[future.key]
         future.release()  # a result that is kept is computed again if its worker dies
+        return self._batches.pop(future.key)
 
     def cancel(self) -> None:
         """Tell the scheduler that nobody waits any more."""
@@ -148,7 +174,13 @@ class _Flight:
         return any(event["worker"] == error.last_worker.address for _, event in events)
 
     def _look_for_workers(self) -> None:
-        if self._client.nthreads():
+        from distributed.client import ClosedClientError  # noqa: PLC0415 - see above
+
+        try:
+            n_workers = len(self._client.nthreads())
+        except (ClosedClientError, OSError) as error:
+            raise StoppedError(LOST) from error
+        if n_workers:
             self._seen = time.monotonic()
         elif time.monotonic() - self._seen > MOST_SILENT_S:
             raise StoppedError(f"the cluster has had no worker for {MOST_SILENT_S:.0f} s")
@@ -159,23 +191,24 @@ def _earlier_first(begin: int, key: tuple[str, int]) -> int:
     return -begin - key[1]
 
 
-def _is_of_a_death(future: Any) -> bool:
+def _is_of_a_death(error: BaseException) -> bool:
     """Tell whether Dask blames a batch for the death of workers."""
-    # A future means that this is imported; without one it would only cost time.
+    # A client means that this is imported; without one it would only cost time.
     from distributed import KilledWorker  # noqa: PLC0415
 
-    return future.status == "error" and isinstance(future.exception(), KilledWorker)
+    return isinstance(error, KilledWorker)
 
 
-def _settle(future: Any, name: str, tally: Tally) -> None:
-    lost = "the cluster was lost or cancelled the work"
-    if future.status == "error":
-        tally.raised(name, future.exception())
-        return
-    if future.status != "finished":
-        raise StoppedError(lost)
+def _result_of(future: Any) -> list[BatchReceipt | Computed] | None:
+    """Fetch the result of a batch; None where it is not to be had any more."""
     try:
-        outcomes = future.result()
+        outcomes: list[BatchReceipt | Computed] = future.result(timeout=TICK_S)
+    except TimeoutError:
+        return None
     except (asyncio.CancelledError, CancelledError, OSError) as error:
-        raise StoppedError(lost) from error
-    tally.tell(outcomes)
+        raise StoppedError(LOST) from error
+    except Exception:
+        if future.status == "error":  # done again, it came to another end
+            return None
+        raise
+    return outcomes
