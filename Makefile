@@ -89,7 +89,7 @@ bench-accuracy: $(VENV)/test.stamp
 
 audit: $(VENV)/audit.stamp
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
-	$(AUDIT)/bin/pip-audit --no-deps --disable-pip --requirement $(VENV)/installed.txt --progress-spinner off
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt --progress-spinner off
 
 clean:
 	rm -rf $(VENV) $(AUDIT) .venv-peers build dist docs/_build docs/reference/generated *.egg-info

@@ -21,10 +21,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from distributed import Client
 
 import daskcast
 from daskcast import Forecaster, demo, fitted, forecast
 from daskcast.cli import main
+from daskcast.cluster import open_cluster
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import ConfigError, DaskcastError, DataError, StoppedError, StoreError
 from daskcast.panel import open_source
@@ -345,6 +347,18 @@ def test_a_run_folder_of_pickles(run: Run, which: str, tmp_path: Path, fired: Pa
     assert not fired.exists()
 
 
+def test_a_run_folder_with_a_bomb(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that would fill the memory is refused, as any table is."""
+    from daskcast.panel import limits
+
+    place = copy(Path(run.path), tmp_path / "theirs")
+    monkeypatch.setattr(limits, "memory", lambda: 4096)
+    with pytest.raises(StoreError, match=r"it promises 3 rows, .* 12.5% of the memory"):
+        use(place)
+
+
 def test_logs_of_pickles_are_left_out(run: Run, tmp_path: Path, fired: Path) -> None:
     """A line that is no record is left out; the others are read."""
     place = copy(Path(run.path), tmp_path / "theirs")
@@ -422,6 +436,17 @@ def test_json_that_is_deep(saved: Path, run: Run, tmp_path: Path) -> None:
         (place / name).write_text("[" * 100_000)
         with pytest.raises(StoreError, match="damaged"):
             open_it(place)
+
+
+@pytest.mark.integration
+def test_executors_of_this_machine_listen_to_it_alone() -> None:
+    """Scheduler, workers and dashboard of a local cluster are on the loopback interface."""
+    with open_cluster(RunOptions(cluster="local", workers=1)) as client:
+        assert isinstance(client, Client)
+        about = client.scheduler_info(n_workers=-1)
+        found = [about["address"], *about["workers"], client.dashboard_link]
+    assert len(found) == 3
+    assert all(re.match(r"(tcp|http)://127\.0\.0\.1:", address) for address in found)
 
 
 # -- secrets -----------------------------------------------------------------------------------
