@@ -38,7 +38,6 @@ from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import kept_of, open_source
 from daskcast.partition import pack
 from daskcast.progress import Clock, Counts, Progress, RunSummary
-from daskcast.redact import redact_uri
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same
 from daskcast.store.files import absolute
@@ -109,8 +108,7 @@ def run(
         try:
             return stages.go_through(data, client, tracker)
         except OSError as error:
-            place = redact_uri(stages.url)
-            raise StoppedError(f"{place} could not be written or read: {error}") from error
+            raise StoppedError(f"{stages.url} could not be written or read: {error}") from error
         finally:
             stages.keep_logs(records)
 
@@ -278,12 +276,8 @@ class _Stages:
         )
 
     def close_tracking(self, status: RunStatus) -> None:
-        """Send what is left; afterwards the manifest knows all there is to know.
-
-        Of a run that stopped, what stopped it matters more than a manifest that cannot be written.
-        """
-        finished = status is RunStatus.FINISHED
-        write_manifest = self.write_manifest if finished else self.try_manifest
+        """Send what is left; afterwards the manifest knows all there is to know."""
+        write_manifest = self.write_manifest if status == RunStatus.FINISHED else self.try_manifest
         if self.writer is not None:
             with self.clock.stage("tracking"):
                 # Before the end, which keeps the manifest with the run: it names that run.
@@ -364,8 +358,8 @@ class _Stages:
     def try_manifest(self) -> None:
         try:
             self.write_manifest()
-        except OSError as error:
-            logger.warning("run.json is that of an earlier moment, it cannot be written: %s", error)
+        except OSError as error:  # what stopped the run matters more
+            logger.warning("run.json is not up to date: %s", error)
 
     def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep what this process logged beside what the workers did."""
