@@ -142,7 +142,8 @@ def open_cluster(
         elif kind == "threads":
             _prepare_driver(stack, on_warm_up)
             threads = ThreadPoolExecutor(n_workers(options), thread_name_prefix="daskcast")
-            stack.callback(threads.shutdown, cancel_futures=True)
+            # Interrupted, a thread ends with its batch: nothing can stop it, so nobody waits.
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
             yield threads
         elif kind == "processes":
             yield _open_processes(n_workers(options), stack)

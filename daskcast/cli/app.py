@@ -10,6 +10,7 @@ unusable data, final; 3 stopped before the end, ``--resume`` goes on.
 # ruff: noqa: PLC0415 - heavy modules are imported by the command that needs them
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -50,6 +51,13 @@ class _Commands(click.Group):
         ctx.meta[_ARGS] = list(args)
         return super().parse_args(ctx, args)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except SystemExit as end:
+            _end_threads(end)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -59,6 +67,15 @@ class _Commands(click.Group):
             raise _EndError("interrupted", STOPPED) from error
         except DaskcastError as error:
             raise _EndError(str(error), UNUSABLE) from error
+
+
+def _end_threads(end: SystemExit) -> None:
+    """End this process where a stopped run has left a thread at work: Python would wait for it."""
+    at_work = (t for t in threading.enumerate() if t.name.startswith("daskcast_"))
+    if end.code == STOPPED and any(thread.is_alive() for thread in at_work):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(STOPPED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
