@@ -295,24 +295,36 @@ def scheduler(place: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 
 @contextlib.contextmanager
 def worker(address: str, place: Path, *flags: str) -> Iterator[None]:
-    """Start a worker with its nanny as processes."""
+    """Keep a worker with its nanny there, as Kubernetes does: started again when it ends.
+
+    Dask's own command ends when the connection to the scheduler breaks.
+    """
     command = [sys.executable, "-m", "dask", "worker", address, *flags]
-    process = subprocess.Popen(
-        [*command, "--no-dashboard", "--local-directory", str(place)],
-        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=ENVIRONMENT,
-    )  # fmt: skip
-    below: list[psutil.Process] = []
+    command += ["--no-dashboard", "--local-directory", str(place)]
+    running: list[subprocess.Popen[bytes]] = []
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(0.2):
+            if not running or running[-1].poll() is not None:
+                running.append(
+                    subprocess.Popen(
+                        command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                        env=ENVIRONMENT, start_new_session=True,
+                    )
+                )  # fmt: skip
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
     try:
         yield
-        below = psutil.Process(process.pid).children(recursive=True)
     finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        process.kill()
-        for left in below:
-            with contextlib.suppress(psutil.Error):
-                left.kill()
+        over.set()
+        keeper.join()
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def test_a_cut_network_costs_nobody(
@@ -332,7 +344,7 @@ def test_a_cut_network_costs_nobody(
                 airports, PLAIN, tmp_path / "run", client=c, on_progress=on_progress
             ).folder
         wire.close()
-    assert wire.n_cut == 3
+    assert wire.n_cut >= 3
     assert forecasts(folder) == expected
 
 

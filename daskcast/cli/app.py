@@ -10,6 +10,7 @@ unusable data, final; 3 stopped before the end, ``--resume`` goes on.
 # ruff: noqa: PLC0415 - heavy modules are imported by the command that needs them
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
@@ -194,6 +195,8 @@ def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
     ctx = click.get_current_context()
     # Thousands of entities may have something to say: the terminal is for the run itself.
     logging_of_runs.configure_console().addFilter(lambda _: not logging_of_runs.current().entity)
+    # Of a lost scheduler this tells several tracebacks; the run ends with one line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     out = options.out or pipeline.default_out(options.experiment)
     line = ProgressLine(sys.stderr)
     try:
