@@ -8,10 +8,11 @@ AUDIT := .venv-audit
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 ACCURACY ?=
+SCALE ?=
 BENCH ?= speed weights blends search inflation level_shift overhead executors families
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-accuracy audit clean
+.PHONY: help demo test check format docs bench bench-accuracy bench-scale audit clean
 
 help:
 	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
@@ -21,6 +22,7 @@ help:
 	@echo "make docs    the documentation in docs/_build/html"
 	@echo "make bench   the benchmarks of speed; results in bench/results"
 	@echo "make bench-accuracy  forecasts against those of statsforecast; an hour the first time"
+	@echo "make bench-scale     1,000, 10,000 and 100,000 entities; an hour on two cores"
 	@echo "make audit   known vulnerabilities of what is installed; asks pypi.org"
 	@echo "make clean   remove environments and what was built"
 
@@ -90,6 +92,12 @@ bench-accuracy: $(VENV)/test.stamp
 audit: $(VENV)/audit.stamp
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
 	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt --progress-spinner off
+
+bench-scale: $(VENV)/test.stamp
+	$(BIN)/python bench/scale.py --ready-made $(SCALE)
+	$(BIN)/python bench/scale.py $(SCALE)
+	$(BIN)/python bench/tail.py
+	$(BIN)/python bench/simulate.py
 
 clean:
 	rm -rf $(VENV) $(AUDIT) .venv-peers build dist docs/_build docs/reference/generated *.egg-info

@@ -39,7 +39,7 @@ from daskcast.panel import kept_of, open_source
 from daskcast.partition import pack
 from daskcast.progress import Clock, Counts, Progress, RunSummary
 from daskcast.report import write_report
-from daskcast.store import RunFolder, check_same
+from daskcast.store import RunFolder, check_same, roll_call
 from daskcast.store.files import absolute
 from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_run
 from daskcast.versions import own_versions
@@ -338,9 +338,11 @@ class _Stages:
         """Check that every entity has come to exactly one end; write the manifest and the page."""
         assert self.folder is not None
         with self.clock.stage("report"):
-            stored = self.folder.read("entities", columns=["unique_id"])["unique_id"].to_pylist()
-            assert sorted(stored) == sorted(self.source.ids), (
-                f"{len(self.source.ids)} entities went in, {len(stored)} are in the run folder"
+            n_rows, n_others = roll_call(self.folder, self.source.ids)
+            assert not n_others, f"{n_others} rows of the run folder are of other entities"
+            assert np.all(n_rows == 1), (
+                f"{len(n_rows)} entities went in, {np.count_nonzero(n_rows)} are in the run "
+                f"folder, {np.count_nonzero(n_rows > 1)} of them more than once"
             )
             self.write_manifest()
             write_report(self.folder, self.source)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from daskcast import logs, panel, task
+from daskcast import logs, panel
 from daskcast.cluster import n_slots, n_workers, open_cluster
 from daskcast.config import EXECUTORS
 from daskcast.partition import pack
@@ -231,6 +231,8 @@ def _speed(executor: str, n: int) -> float:
 
 def _sample(source: Source, config: ForecastConfig) -> float:
     """Time some entities, from the shortest to the longest."""
+    from daskcast import task  # noqa: PLC0415 - heavy, and of no use to `hindsight`
+
     by_size = np.argsort(source.sizes, kind="stable")
     at = np.unique(np.linspace(0, len(by_size) - 1, N_SAMPLE).round().astype(np.int64))
     data = source.select(np.sort(by_size[at]))

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from daskcast.config import ForecastConfig
 from daskcast.features import kind_of
 from daskcast.records import Status
+from daskcast.store.stream import stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from daskcast.store import RunFolder
     from daskcast.tracking import TrackingSummary
 
+    #: By kind: how many entities, and the first id among them.
+    Kinds = dict[str, tuple[int, str]]
 
 _SCORES = {"cv_mase": "MASE", "naive_mase": "naive", "cv_rmsse": "RMSSE", "cv_smape": "sMAPE"}
+_COLUMNS = ["unique_id", "status", "error_type", "checks", *_SCORES]
 
 N_SHOWN = 4
 """Reasons of failures that the summary names."""
@@ -177,9 +181,10 @@ def closing_facts(folder: RunFolder) -> list[tuple[str, str]]:
     counts, config = Counts(**manifest["counts"]), ForecastConfig.from_dict(manifest["config"])
     windows = f"{config.n_windows} windows of " if config.n_windows else ""
     steps = f"{windows}{config.h} steps, levels {_levels(config.level)}"
+    found = _accounts(folder, config)
     facts = [
         ("entities", f"{counts.entities:,}: {counts.told}"),
-        *_scores(folder, config),
+        *_scores(found),
         ("run", folder.place),
         ("forecasts", f"{folder.place}/forecasts ({steps}; Parquet, one row a step)"),
         ("accounts", f"{folder.place}/entities (one row for each entity)"),
@@ -188,72 +193,107 @@ def closing_facts(folder: RunFolder) -> list[tuple[str, str]]:
         ("mlflow", _tracked(manifest["mlflow"])),
         ("seconds", _seconds(manifest["seconds"])),
     ]
-    columns = ["unique_id", "status", "error_type", "checks"]
-    accounts = folder.read("entities", columns=columns)
-    return [*facts, *_not_modelled(folder, accounts), *_reasons(folder, accounts)]
+    return [*facts, *_not_modelled(folder, found), *_reasons(folder, found)]
 
 
-def _scores(folder: RunFolder, config: ForecastConfig) -> list[tuple[str, str]]:
+class _Accounts:
+    """What the accounts of all entities tell, taken one batch after another.
+
+    Sums come as the sum of what is known and how many are known, kinds as how many entities there
+    are of a kind and the first id among them.
+    """
+
+    def __init__(self, config: ForecastConfig) -> None:
+        self.n = 0
+        self.scores = {column: [0.0, 0] for column in _SCORES}
+        self.coverage = {f"{x:g}": [0.0, 0] for x in config.level if config.n_windows}
+        self.unmodelled: Kinds = {}
+        self.n_unmodelled = 0
+        self.reasons: dict[str, Kinds] = {Status.FAILED.value: {}, Status.FALLBACK.value: {}}
+
+    def add(self, part: pa.Table) -> None:
+        """Take the accounts of one batch."""
+        self.n += len(part)
+        for column, found in self.scores.items():
+            _add(found, part[column].drop_null().to_numpy().tolist())
+        if self.coverage:
+            told = [json.loads(text).get("coverage") or {} for text in part["checks"].to_pylist()]
+            for level, found in self.coverage.items():
+                _add(found, [one[level] for one in told if one.get(level) is not None])
+        speaks = part.filter(pc.match_substring(part["checks"], '"not_modelled":["'))
+        self.n_unmodelled += len(speaks)
+        for row in speaks.select(["unique_id", "checks"]).to_pylist():
+            for kind in {kind_of(text) for text in json.loads(row["checks"])["not_modelled"]}:
+                _count(self.unmodelled, kind, row["unique_id"])
+        others = part.filter(pc.not_equal(part["status"], Status.OK.value))
+        for row in others.select(["unique_id", "status", "error_type"]).to_pylist():
+            if row["status"] in self.reasons:
+                kinds = self.reasons[row["status"]]
+                _count(kinds, row["error_type"] or "unknown", row["unique_id"])
+
+
+def _accounts(folder: RunFolder, config: ForecastConfig) -> _Accounts:
+    found = _Accounts(config)
+    for part in stream(folder, "entities", _COLUMNS):
+        found.add(part)
+    return found
+
+
+def _count(kinds: Kinds, kind: str, unique_id: str) -> None:
+    n, first = kinds.get(kind, (0, unique_id))
+    kinds[kind] = n + 1, min(first, unique_id)
+
+
+def _add(found: list[float], values: Sequence[float]) -> None:
+    found[0] += sum(values)
+    found[1] += len(values)
+
+
+def _scores(found: _Accounts) -> list[tuple[str, str]]:
     """Tell the mean scores, each with the entities it stands on; nothing where there is none."""
-    columns = [*_SCORES, *(["checks"] if config.n_windows else [])]
-    table = folder.read("entities", columns=columns)
-    told = {name: _mean(table[column].to_pylist()) for column, name in _SCORES.items()}
-    facts = [("scores", ", ".join(f"{name} {mean}" for name, mean in told.items()))]
-    if config.n_windows:
-        checks = [json.loads(text).get("coverage") or {} for text in table["checks"].to_pylist()]
-        shares = {f"{x:g}": [one.get(f"{x:g}") for one in checks] for x in config.level}
-        held = [f"{level} %: {_mean(each, 100, ' %')}" for level, each in shares.items()]
+    if not found.scores["cv_smape"][1]:
+        return []
+    means = [f"{name} {_mean(found.scores[column], found.n)}" for column, name in _SCORES.items()]
+    facts = [("scores", ", ".join(means))]
+    if found.coverage:
+        held = [f"{x} %: {_mean(each, found.n, 100, ' %')}" for x, each in found.coverage.items()]
         facts.append(("coverage", ", ".join(held)))
-    return facts if any(value is not None for value in table["cv_smape"].to_pylist()) else []
+    return facts
 
 
-def _mean(values: Sequence[float | None], factor: float = 1, unit: str = "") -> str:
+def _mean(known: Sequence[float], n: int, factor: float = 1, unit: str = "") -> str:
     """Tell a mean and how many of how many it stands on."""
-    known = [value for value in values if value is not None]
-    mean = f"{factor * sum(known) / len(known):.4g}{unit}" if known else "undefined"
-    return f"{mean} ({len(known):,} / {len(values):,})"
+    total, n_known = known
+    mean = f"{factor * total / n_known:.4g}{unit}" if n_known else "undefined"
+    return f"{mean} ({n_known:,} / {n:,})"
 
 
-def _not_modelled(folder: RunFolder, accounts: pa.Table) -> list[tuple[str, str]]:
-    """Say how many entities have something that no model follows; only theirs are parsed."""
-    speak = pc.match_substring(accounts["checks"], '"not_modelled":["')
-    rows = accounts.filter(speak).select(["unique_id", "checks"]).sort_by("unique_id").to_pylist()
-    if not rows:
+def _not_modelled(folder: RunFolder, found: _Accounts) -> list[tuple[str, str]]:
+    """Say how many entities have something that no model follows."""
+    if not found.n_unmodelled:
         return []
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        for kind in {kind_of(text) for text in json.loads(row["checks"])["not_modelled"]}:
-            found.setdefault(kind, []).append(row["unique_id"])
     hint = shlex.join(["daskcast", "logs", folder.place, "--level", "warning"])
-    told = f"{len(rows):,} of {len(accounts):,} entities: {_grouped(found)}; see {hint}"
-    return [("unmodelled", told)]
+    told = f"{found.n_unmodelled:,} of {found.n:,} entities: {_grouped(found.unmodelled)}"
+    return [("unmodelled", f"{told}; see {hint}")]
 
 
-def _reasons(folder: RunFolder, accounts: pa.Table) -> list[tuple[str, str]]:
+def _reasons(folder: RunFolder, found: _Accounts) -> list[tuple[str, str]]:
     """Say for failures and fallbacks what it was, how often, and one it happened to."""
-    rows = accounts.drop_columns("checks").filter(pc.not_equal(accounts["status"], Status.OK.value))
-    if not len(rows):
+    facts = [(status, _grouped(kinds)) for status, kinds in found.reasons.items() if kinds]
+    if not facts:
         return []
-    found: dict[str, dict[str, list[str]]] = {
-        Status.FAILED.value: {},
-        Status.FALLBACK.value: {},
-    }
-    for row in rows.sort_by("unique_id").to_pylist():
-        if row["status"] in found:
-            of_kind = found[row["status"]].setdefault(row["error_type"] or "unknown", [])
-            of_kind.append(row["unique_id"])
-    facts = [(status, _grouped(reasons)) for status, reasons in found.items() if reasons]
-    shown = [ids[0] for reasons in found.values() for ids in reasons.values()]
+    firsts = [sorted(first for _, first in kinds.values()) for kinds in found.reasons.values()]
+    shown = [unique_id for ids in firsts for unique_id in ids]
     plain = [i for i in shown if i.isprintable() and len(i) <= N_SHOWN_CHARACTERS]
     hint = shlex.join(["daskcast", "show", folder.place, *plain[:1]])
     return [*facts, ("see why", f"{hint}{'' if plain else ' ENTITY'}")]
 
 
-def _grouped(reasons: Mapping[str, Sequence[str]]) -> str:
-    """Tell reasons, the most frequent first, each with an id."""
-    ordered = sorted(reasons.items(), key=lambda pair: (-len(pair[1]), pair[0]))
-    told = [f"{kind} {len(ids):,}, e.g. {reprlib.repr(ids[0])}" for kind, ids in ordered[:N_SHOWN]]
-    n_left = sum(len(ids) for _, ids in ordered[N_SHOWN:])
+def _grouped(kinds: Kinds) -> str:
+    """Tell kinds, the most frequent first, each with an id."""
+    ordered = sorted(kinds.items(), key=lambda pair: (-pair[1][0], pair[0]))
+    told = [f"{kind} {n:,}, e.g. {reprlib.repr(first)}" for kind, (n, first) in ordered[:N_SHOWN]]
+    n_left = sum(n for _, (n, _) in ordered[N_SHOWN:])
     return "; ".join([*told, f"other reasons {n_left:,}"] if n_left else told)
 
 

@@ -240,8 +240,7 @@ def test_what_no_model_follows_is_counted(run: Run) -> None:
 
 def test_many_reasons_are_grouped_and_cut() -> None:
     """The most frequent first; the rare ones are counted together."""
-    reasons = {f"Kind{n}": [f"e{n}-{i}" for i in range(n)] for n in range(1, 8)}
-    told = _grouped(reasons)
+    told = _grouped({f"Kind{n}": (n, f"e{n}-0") for n in range(1, 8)})
     assert told.startswith("Kind7 7, e.g. 'e7-0'; Kind6 6, e.g. 'e6-0'; ")
     assert told.endswith("; other reasons 6")
 

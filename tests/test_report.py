@@ -435,6 +435,43 @@ def test_the_outlook_of_a_folder(folder: RunFolder) -> None:
     assert 28 < row["days"] < 31
 
 
+@pytest.mark.parametrize("n_cutoffs", [1, 3])
+def test_the_outlook_is_that_of_pandas(tmp_path, rng, n_cutoffs: int) -> None:
+    """Group by entity the last window of each: the slow, obvious way gives the same."""
+    n_windows = {"n_windows": n_cutoffs} if n_cutoffs > 1 else {}
+    manifest = MANIFEST | {"config": MANIFEST["config"] | n_windows}
+    folder = RunFolder.create(str(tmp_path / "run"), manifest)
+    results = [varied(f"e{i}", int(rng.integers(1, 6)), n_cutoffs, rng) for i in range(20)]
+    folder.write_batch("b0", [lost("EWR"), *results[:9], lost("JFK")])
+    folder.write_batch("b1", results[9:])
+    table = folder.read("forecasts").to_pandas()
+    table = table[table["cutoff"] == table.groupby("unique_id")["cutoff"].transform("max")]
+    table["wide"] = table["daskcast-hi-95"] - table["daskcast-lo-95"]
+    table["daskcast"] = table["daskcast"].abs()
+    groups = table.groupby("unique_id", sort=False)
+    size = groups["daskcast"].mean()
+    days = (groups["ds"].max() - groups["cutoff"].first()) / pd.Timedelta(days=1) / groups.size()
+    rise = groups["daskcast"].max() / (groups["daskcast"].min() + 0.01 * size)
+    width = groups["wide"].max() / size
+    found = outlook(folder, ["b0", "b1"]).set_index("unique_id")
+    assert found.index.tolist() == size.index.tolist()
+    for name, wanted in {"size": size, "width": width, "rise": rise, "days": days}.items():
+        np.testing.assert_allclose(found[name], wanted)
+    np.testing.assert_array_equal(found["steps"], groups.size())
+
+
+def varied(unique_id: str, h: int, n_cutoffs: int, rng: np.random.Generator) -> EntityResult:
+    """Forecast h steps from some cutoffs, whatever comes."""
+    n = h * n_cutoffs
+    mean, width = rng.normal(size=n), rng.uniform(size=(2, n))
+    past = {}
+    if n_cutoffs > 1:
+        past = {"cutoffs": np.repeat(TIMES[:n_cutoffs], h), "actual": rng.normal(size=n)}
+    times = np.concatenate([TIMES[i + 1 : i + 1 + h] for i in range(n_cutoffs)])
+    made = Forecast(times, mean, mean - width, mean + width, **past)
+    return replace(result(unique_id), forecast=made)
+
+
 def test_a_run_of_failures_alone(folder: RunFolder) -> None:
     """Null scores and null models of a real table do not break the page."""
     folder.write_batch("b00000", [lost("EWR"), lost("JFK")])

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from daskcast.records import Columns, Floats
 
 
+#: Rows of a file in memory at a time, however large its row groups are.
+N_ROWS = 1 << 16
+
+
 @dataclass(frozen=True, slots=True)
 class FolderBatch:
     """Some entities of a folder: names alone, until loaded on a worker.
@@ -96,27 +100,33 @@ class FolderBatch:
         time, target, entity = self.columns.time, self.columns.target, group.entity
         names = [time, target] if entity is not None else [self.columns.entity, time, target]
         limits.check_promise(parquet.metadata, names, limits.GROUP_SHARE, [group.number])
-        table = parquet.read_row_group(group.number, columns=names)
-        if missing := set(names) - set(table.column_names):
+        if missing := set(names) - set(parquet.schema_arrow.names):
             lost = shorten(sorted(missing))
             raise DataError(f"{quote(group.url)} has changed: it has lost {lost}")
-        codes = np.full(len(table), -1, np.int64)
-        if entity is not None:
-            codes[:] = self.ids.index(entity)
-        else:
-            ids = encoded(table[self.columns.entity])
-            place = pc.index_in(
-                ids.dictionary.cast(pa.large_string()), pa.array(self.ids, pa.large_string())
-            )
-            codes = np.asarray(pc.fill_null(place.take(ids.indices), -1), np.int64)
-        rows = np.flatnonzero(codes >= 0)
-        table = table.take(pa.array(rows))
+        codes, own = [], []
+        for part in parquet.iter_batches(N_ROWS, row_groups=[group.number], columns=names):
+            table = pa.Table.from_batches([part])
+            found = self._codes(table, entity)
+            rows = np.flatnonzero(found >= 0)
+            codes.append(found[rows])
+            own.append(table.take(pa.array(rows)))
+        table = pa.concat_tables(own)
         times = plain_times_or_missing(table[time], whole=self.whole)
         values, problems = plain_values(table[target], target)
         if problems:
             changed = f"{quote(group.url)} has changed"
             raise DataError(*(f"{changed}: {problem}" for problem in problems))
-        return codes[rows], times.view(np.int64), values
+        return np.concatenate(codes), times.view(np.int64), values
+
+    def _codes(self, table: pa.Table, entity: str | None) -> Ints:
+        """Give the position of each row's entity in ``ids``, -1 for those of other batches."""
+        if entity is not None:
+            return np.full(len(table), self.ids.index(entity), np.int64)
+        ids = encoded(table[self.columns.entity])
+        place = pc.index_in(
+            ids.dictionary.cast(pa.large_string()), pa.array(self.ids, pa.large_string())
+        )
+        return np.asarray(pc.fill_null(place.take(ids.indices), -1), np.int64)
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,16 @@ cover drawing (``chart``) or the page (``page``).
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from daskcast.records import Status
+from daskcast.store.stream import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +47,8 @@ _STEPS = (
     (89, 92.5, "quarterly"),
     (365, 366, "yearly"),
 )
+_SIDES = ("lo", "hi")
+_DAY = 86_400_000_000  # microseconds
 _COLUMNS = ["unique_id", "size", "width", "rise", "steps", "days"]
 
 
@@ -61,29 +67,52 @@ def outlook(folder: RunFolder, batches: Iterable[str]) -> pd.DataFrame:
         widest interval and ``rise`` of the largest over the smallest step, both relative,
         number of ``steps``, ``days`` of a step (NaN for whole-numbered times).
     """
-    parts = [
-        _outlook(last_window(folder.read("forecasts", [batch]).to_pandas())) for batch in batches
-    ]
-    empty = pd.DataFrame({name: pd.Series(dtype=np.float64) for name in _COLUMNS})
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else empty
+    parts = [_outlook(part) for part in each(folder, "forecasts", batches) if len(part)]
+    if not parts:
+        return pd.DataFrame({name: pd.Series(dtype=np.float64) for name in _COLUMNS})
+    ids = pa.chunked_array([chunk for ids, _ in parts for chunk in ids.chunks])
+    numbers = {name: np.concatenate([found[name] for _, found in parts]) for name in _COLUMNS[1:]}
+    return pd.DataFrame({"unique_id": ids.to_pandas(), **numbers})
 
 
-def _outlook(table: pd.DataFrame) -> pd.DataFrame:
-    levels = [str(c).partition("-lo-")[2] for c in table.columns if "-lo-" in str(c)]
-    widest = max(levels, key=float)
-    wide = table[f"daskcast-hi-{widest}"] - table[f"daskcast-lo-{widest}"]
-    table = table[["unique_id", "ds", "cutoff"]].assign(size=table["daskcast"].abs(), wide=wide)
-    groups = table.groupby("unique_id", sort=False)
-    size, steps = groups["size"].mean(), groups.size()
-    span = (groups["ds"].max() - groups["cutoff"].first()).to_numpy()
-    dated = span.dtype.kind == "m"
-    days = span / np.timedelta64(1, "D") / steps if dated else steps * np.nan
-    with np.errstate(over="ignore"):
-        rise = groups["size"].max() / (groups["size"].min() + _SMALL * size)
-        width = groups["wide"].max() / size
-    columns = {"size": size, "width": width, "rise": rise, "steps": steps, "days": days}
-    return pd.DataFrame(columns).rename_axis("unique_id").reset_index()
+def _outlook(table: pa.Table) -> tuple[pa.ChunkedArray, dict[str, NDArray[Any]]]:
+    """Look at one batch: the rows of an entity follow each other, as they were written."""
+    cutoff = _bits(table["cutoff"])
+    first = _firsts(table["unique_id"])
+    last = np.maximum.reduceat(cutoff, first)
+    own = cutoff == np.repeat(last, np.diff([*first, len(table)]))
+    table, cutoff = table.filter(pa.array(own)), cutoff[own]  # of a backtest the last window
+    first = _firsts(table["unique_id"])
+    steps = np.diff([*first, len(table)])
+    levels = [name.partition("-lo-")[2] for name in table.column_names if "-lo-" in name]
+    low, high = (_values(table[f"daskcast-{side}-{max(levels, key=float)}"]) for side in _SIDES)
+    sizes = np.abs(_values(table["daskcast"]))
+    size = np.add.reduceat(sizes, first) / steps
+    days = np.full(len(first), np.nan)
+    if pa.types.is_timestamp(table.schema.field("ds").type):
+        span = np.maximum.reduceat(_bits(table["ds"]), first) - cutoff[first]
+        days = span / _DAY / steps
+    smallest = np.minimum.reduceat(sizes, first)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        rise = np.maximum.reduceat(sizes, first) / (smallest + _SMALL * size)
+        width = np.maximum.reduceat(high - low, first) / size
+    found = {"size": size, "width": width, "rise": rise, "steps": steps, "days": days}
+    return table["unique_id"].take(pa.array(first)), found
+
+
+def _firsts(ids: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Give the first row of each entity."""
+    changes = pc.not_equal(ids[1:], ids[:-1]).to_numpy()
+    return np.concatenate(([0], np.flatnonzero(changes) + 1)).astype(np.int64)
+
+
+def _bits(times: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Give times as whole numbers: microseconds where they are dates."""
+    return np.asarray(times.cast(pa.int64()).to_numpy(), np.int64)
+
+
+def _values(column: pa.ChunkedArray) -> Floats:
+    return np.asarray(column.to_numpy(), np.float64)
 
 
 def last_window(forecasts: pd.DataFrame) -> pd.DataFrame:
@@ -102,9 +131,11 @@ def step_names(found: pd.DataFrame) -> list[str]:
     >>> step_names(pd.DataFrame({"days": [float("nan")]}))
     ['in whole-numbered steps']
     """
-    names = found["days"].round(6).map(_step_name)
-    counts = names.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    return [str(name) for name in counts.index]
+    counts: Counter[str] = Counter()
+    steps = found["days"].round(6).value_counts(dropna=False)
+    for days, n in zip(steps.index.to_numpy(), steps, strict=True):
+        counts[_step_name(float(days))] += n
+    return sorted(counts, key=lambda name: (-counts[name], name))
 
 
 def _step_name(days: float) -> str:
@@ -132,7 +163,9 @@ def histories(source: Source, names: Iterable[str]) -> History:
 
 def candidates(entities: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     """Say whose history is worth reading: all, or who may be drawn and whose forecast rises."""
-    rising = found.sort_values(["rise", "unique_id"], ascending=[False, True])
+    rising = found[["rise", "unique_id"]].sort_values(
+        ["rise", "unique_id"], ascending=[False, True]
+    )
     return [*choose(entities, found, {}), *rising["unique_id"].head(N_CANDIDATES)]
 
 
@@ -185,21 +218,20 @@ def choose(
         The reason by entity: the best, the middle and the worst by skill, the widest interval and
         the largest growth, some without a score; at most ``N_PLOTS``.
     """
-    names = ranked(entities)["unique_id"].tolist()
-    scored = set(names)
-    unscored = entities.loc[entities["status"] != Status.FAILED, "unique_id"]
-    rest = [name for name in unscored if name not in scored]
-    inner = names[_N_END:-_N_END]
+    names = entities["unique_id"].iloc[ranking(entities)]
+    unscored = (entities["status"] != Status.FAILED).to_numpy() & ~_scored(entities)
+    rest = entities.loc[unscored, "unique_id"].head(N_PLOTS).tolist()
+    inner = names.iloc[_N_END:-_N_END]
     middle = max((len(inner) - _N_MIDDLE) // 2, 0)
-    picks = [(name, "best") for name in names[:_N_END]]
-    picks += [(name, "middle") for name in inner[middle : middle + _N_MIDDLE]]
-    picks += [(name, "worst") for name in names[_N_END:][-_N_END:]]
+    picks = [(name, "best") for name in names.head(_N_END)]
+    picks += [(name, "middle") for name in inner.iloc[middle : middle + _N_MIDDLE]]
+    picks += [(name, "worst") for name in names.iloc[_N_END:].tail(_N_END)]
     picks += _extremes(found, history or {}) if found is not None else []
     picks += [(name, "no score") for name in rest[:_N_UNSCORED]]
     chosen: dict[str, str] = {}
     for name, why in picks:
         chosen[name] = f"{chosen[name]}, {why}" if name in chosen else why
-    for name in [*names, *rest]:
+    for name in [*names.head(N_PLOTS), *rest]:
         if len(chosen) < N_PLOTS:
             chosen.setdefault(name, "")
     return chosen
@@ -218,8 +250,14 @@ def _extremes(found: pd.DataFrame, history: History) -> list[tuple[str, str]]:
     return picks
 
 
-def ranked(entities: pd.DataFrame) -> pd.DataFrame:
-    """Give the entities that have a skill, the best first."""
-    scored = entities[np.isfinite(entities["skill"].to_numpy(dtype=np.float64, na_value=np.nan))]
-    table: pd.DataFrame = scored.sort_values(["skill", "unique_id"], ascending=[False, True])
-    return table
+def ranking(entities: pd.DataFrame) -> NDArray[np.int64]:
+    """Give the positions of the entities that have a skill, the best first."""
+    scored = entities.loc[_scored(entities), ["skill", "unique_id"]]
+    scored.index = pd.Index(np.flatnonzero(_scored(entities)))
+    ordered = scored.sort_values(["skill", "unique_id"], ascending=[False, True])
+    return np.asarray(ordered.index, np.int64)
+
+
+def _scored(entities: pd.DataFrame) -> NDArray[np.bool_]:
+    skill: Floats = entities["skill"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.isfinite(skill)

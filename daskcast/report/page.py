@@ -26,6 +26,7 @@ from daskcast.panel import open_source
 from daskcast.records import Status
 from daskcast.report import chart, choose, facts
 from daskcast.store.query import blend_shares
+from daskcast.store.stream import stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,11 +64,8 @@ def write_report(folder: RunFolder, source: Source | None = None) -> None:
     """
     if source is None:
         source = _source_again(folder.manifest)
-    entities = folder.read("entities", columns=_COLUMNS).to_pandas()
-    entities = entities.sort_values("attempt", kind="stable")
-    entities = flagged(entities.drop_duplicates("unique_id", keep="last"))
-    found = choose.outlook(folder, sorted(set(entities["batch"])))
-    found = found.drop_duplicates("unique_id", keep="last")
+    entities = _accounts(folder)
+    found = _last(choose.outlook(folder, sorted(set(entities["batch"]))))
     history = (
         choose.histories(source, choose.candidates(entities, found)) if source is not None else {}
     )
@@ -80,6 +78,25 @@ def write_report(folder: RunFolder, source: Source | None = None) -> None:
         steps=choose.step_names(found),
     )
     folder.files.write("report.html", html.encode())
+
+
+def _accounts(folder: RunFolder) -> pd.DataFrame:
+    """Read what the page tells of each entity: the checks, which are long, are read and let go."""
+    parts = [
+        flagged(part.to_pandas()).drop(columns="checks")
+        for part in stream(folder, "entities", _COLUMNS)
+    ]
+    entities: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    if (entities["attempt"] > 1).any():
+        entities = entities.sort_values("attempt", kind="stable")
+    return _last(entities)
+
+
+def _last(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the last row of each entity; where each has one, without a copy."""
+    if table["unique_id"].is_unique:
+        return table
+    return table.drop_duplicates("unique_id", keep="last")
 
 
 def _source_again(manifest: Mapping[str, Any]) -> Source | None:
@@ -131,15 +148,15 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters.update(number=_number, short=_short)
-    ranked, troubles = choose.ranked(entities), _troubles(entities)
+    ranking, troubles = choose.ranking(entities), _troubles(entities)
     return environment.get_template("report.html").render(
         subtitle=facts.subtitle(manifest, name=name, steps=steps),
         summary=_summary(manifest, entities),
         reasons=_reasons(entities),
         troubles=_rows(troubles.head(N_TROUBLES)),
         n_troubles=len(troubles),
-        best=_rows(ranked.head(min(N_RANKED, (len(ranked) + 1) // 2))),
-        worst=_rows(ranked.iloc[::-1].head(min(N_RANKED, len(ranked) // 2))),
+        best=_rows(entities.iloc[ranking[: min(N_RANKED, (len(ranking) + 1) // 2)]]),
+        worst=_rows(entities.iloc[ranking[::-1][: min(N_RANKED, len(ranking) // 2)]]),
         models=entities["model"].replace("", None).value_counts().head(N_MODELS).items(),
         skills=_histogram(entities["skill"]),
         plots=plots,

@@ -10,6 +10,7 @@ from daskcast.store.manifest import check_same
 from daskcast.store.marker import FORMAT, Marker
 from daskcast.store.query import EntityView
 from daskcast.store.schema import TABLES, forecast_columns, level_label, schema_of
+from daskcast.store.stream import roll_call
 
 __all__ = [
     "FORMAT",
@@ -21,5 +22,6 @@ __all__ = [
     "forecast_columns",
     "level_label",
     "redact_uri",
+    "roll_call",
     "schema_of",
 ]
