@@ -129,6 +129,38 @@ def _longest(ids: Any) -> int:
     return pc.max(pc.binary_length(ids)).as_py() or 0
 
 
+def count_ids(column: Any, name: str) -> tuple[Any, Ints, list[str]]:
+    """Count the rows of each id, without a text of Python for any of them.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray, shape [N]
+    name : str
+
+    Returns
+    -------
+    ids : pyarrow.LargeStringArray
+        Those that occur.
+    counts : ndarray of int64
+        Rows of each of them.
+    problems : list of str
+    """
+    try:
+        array = encoded(column)
+        if problems := limits.long_ids(_longest(array.dictionary), name):
+            return pa.array([], pa.large_string()), _no_ints(), problems
+        texts = array.dictionary.cast(pa.large_string())
+        texts.validate(full=True)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.array([], pa.large_string()), _no_ints(), plain_ids(column, name)[2]
+    counts = np.bincount(array.indices.drop_null().to_numpy(), minlength=len(texts))
+    used = np.flatnonzero(counts)
+    ids = texts.take(pa.array(used))
+    if array.null_count or ids.null_count or pc.any(pc.equal(pc.binary_length(ids), 0)).as_py():
+        return ids.slice(0, 0), _no_ints(), plain_ids(column, name)[2]
+    return ids, counts[used].astype(np.int64), []
+
+
 def encoded(column: Any) -> Any:
     """Make one dictionary array of a chunked column of any type."""
     if not pa.types.is_dictionary(column.type):

@@ -18,6 +18,7 @@ from panel_samples import frame, series_of
 from daskcast.config import ForecastConfig
 from daskcast.errors import DataError
 from daskcast.panel import GridRules, open_source, regularise
+from daskcast.panel.columns import count_ids, plain_ids
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,3 +205,24 @@ def test_any_split_into_files_gives_the_same_series(tmp_path_factory, data) -> N
     for series, expected in zip(found, series_of(df).values(), strict=True):
         assert series.unique_id == expected.unique_id
         np.testing.assert_array_equal(series.y, expected.y)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array(["b", "a", "b", "Zürich ✈"]),
+        pa.array(["b", "a", "b", "a"]).dictionary_encode(),
+        pa.array([3, 20, 3, 100]),
+        pa.array(["b", None, "b", ""]),
+        pa.array([b"\xff\xfe", b"a", b"a", b"a"]).view(pa.string()),
+    ],
+    ids=["text", "dictionary", "numbers", "missing", "no text"],
+)
+def test_ids_are_counted_as_they_are_read(ids) -> None:
+    """Counting without texts of Python gives the ids, the rows and the problems of reading them."""
+    column = pa.chunked_array([ids[:1], ids[1:]])
+    codes, wanted, problems = plain_ids(column, "unique_id")
+    found, counts, told = count_ids(column, "unique_id")
+    assert told == problems
+    rows = dict(zip(found.to_pylist(), counts.tolist(), strict=True))
+    assert rows == dict(zip(wanted, np.bincount(codes, minlength=len(wanted)), strict=True))
