@@ -32,7 +32,8 @@ DASKCAST = str(Path(sys.executable).parent / "daskcast")
 def main() -> None:
     """Measure, and write bench/results/scale.json."""
     options = parsed()
-    kind = f"{'ready-made' if options.ready_made else 'portfolio'}, tracking {options.tracking}"
+    made = f"ready-made, batches of {options.batch_size}" if options.ready_made else "portfolio"
+    kind = f"{made}, tracking {options.tracking}"
     with tempfile.TemporaryDirectory(dir=options.data) as place:
         run_once(Path(place), 50, options)  # fills the caches of compiled code
     for n in options.sizes:
@@ -46,7 +47,8 @@ def parsed() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=sizes_of, default=[1_000, 10_000, 100_000])
-    parser.add_argument("--ready-made", action="store_true", help="fit nothing, batches of 250")
+    parser.add_argument("--ready-made", action="store_true", help="fit nothing")
+    parser.add_argument("--batch-size", type=int, default=250, help="with --ready-made")
     parser.add_argument("--tracking", choices=["none", "sqlite"], default="none")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--data", type=Path, help="where the data is made, for a while")
@@ -70,7 +72,7 @@ def run_once(place: Path, n: int, options: argparse.Namespace) -> dict[str, Any]
         call += ["--tracking-uri", f"sqlite:///{place}/mlflow.db"]
     environment = {}
     if options.ready_made:
-        call += ["--batch-size", "250"]
+        call += ["--batch-size", str(options.batch_size)]
         environment = ready_made.ENVIRONMENT
     with contextlib.chdir(place):  # artifacts go where the command is run
         found = watched(call, **environment)

@@ -169,6 +169,7 @@ class FolderSource:
         heads = read_heads(files, config.columns, config.freq)
         index = index_ids(heads, config.columns)
         owners, members = index.invert()
+        pa.default_memory_pool().release_unused()
         return cls(
             index.ids,
             index.sizes,

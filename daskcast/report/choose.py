@@ -163,10 +163,8 @@ def histories(source: Source, names: Iterable[str]) -> History:
 
 def candidates(entities: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     """Say whose history is worth reading: all, or who may be drawn and whose forecast rises."""
-    rising = found[["rise", "unique_id"]].sort_values(
-        ["rise", "unique_id"], ascending=[False, True]
-    )
-    return [*choose(entities, found, {}), *rising["unique_id"].head(N_CANDIDATES)]
+    rising = found["unique_id"].iloc[_order(found, "rise")[:N_CANDIDATES]]
+    return [*choose(entities, found, {}), *rising]
 
 
 def growths(found: pd.DataFrame, history: History) -> pd.Series[float]:
@@ -184,12 +182,9 @@ def growths(found: pd.DataFrame, history: History) -> pd.Series[float]:
     Series
         By entity; NaN where there is nothing to compare with.
     """
-    rows = zip(found["unique_id"].tolist(), found["size"], found["steps"], strict=True)
-    sizes = {
-        name: _growth(float(size), int(steps), history[name][1])
-        for name, size, steps in rows
-        if name in history
-    }
+    found = found[found["unique_id"].isin(list(history))]
+    rows = zip(found["unique_id"], found["size"], found["steps"], strict=True)
+    sizes = {name: _growth(float(size), int(steps), history[name][1]) for name, size, steps in rows}
     return pd.Series(sizes, dtype=np.float64)
 
 
@@ -239,23 +234,34 @@ def choose(
 
 def _extremes(found: pd.DataFrame, history: History) -> list[tuple[str, str]]:
     """Name whose interval is the widest, and whose forecast grew most."""
-    grown = growths(found, history)
-    widths = pd.Series(found["width"].to_numpy(), index=found["unique_id"].to_numpy())
-    picks = []
-    for values, why in ((widths, "widest interval"), (grown, "largest growth")):
-        finite = values[np.isfinite(values.to_numpy(dtype=np.float64))]
-        if len(finite):
-            times = f", {finite.max():.3g} times its last observations" if why[0] == "l" else ""
-            picks.append((str(finite.idxmax()), why + times))
+    grown, picks = growths(found, history), []
+    widths: Floats = found["width"].to_numpy(dtype=np.float64)
+    if (at := _largest(widths)) is not None:
+        picks.append((str(found["unique_id"].iloc[at]), "widest interval"))
+    times: Floats = grown.to_numpy(dtype=np.float64)
+    if (at := _largest(times)) is not None:
+        told = f"largest growth, {times[at]:.3g} times its last observations"
+        picks.append((str(grown.index[at]), told))
     return picks
+
+
+def _largest(values: Floats) -> int | None:
+    """Give the position of the largest finite value, None where there is none."""
+    finite = np.where(np.isfinite(values), values, -np.inf)
+    return int(finite.argmax()) if np.any(np.isfinite(values)) else None
 
 
 def ranking(entities: pd.DataFrame) -> NDArray[np.int64]:
     """Give the positions of the entities that have a skill, the best first."""
-    scored = entities.loc[_scored(entities), ["skill", "unique_id"]]
-    scored.index = pd.Index(np.flatnonzero(_scored(entities)))
-    ordered = scored.sort_values(["skill", "unique_id"], ascending=[False, True])
-    return np.asarray(ordered.index, np.int64)
+    scored = np.flatnonzero(_scored(entities))
+    return scored[_order(entities.iloc[scored], "skill")]
+
+
+def _order(table: pd.DataFrame, column: str) -> NDArray[np.int64]:
+    """Give the positions by falling values, then by id: Arrow sorts texts without a copy."""
+    columns = {name: pa.array(table[name]) for name in (column, "unique_id")}
+    keys = [(column, "descending"), ("unique_id", "ascending")]
+    return np.asarray(pc.sort_indices(pa.table(columns), sort_keys=keys), np.int64)
 
 
 def _scored(entities: pd.DataFrame) -> NDArray[np.bool_]:

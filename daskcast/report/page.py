@@ -47,7 +47,7 @@ N_TROUBLES, N_RANKED, N_MODELS = 100, 10, 15
 MOST_MISSING = 0.2
 
 _COLUMNS = [
-    "unique_id", "status", "model", "n_obs", "n_windows", "cv_mase", "cv_smape", "naive_mase",
+    "unique_id", "status", "model", "n_obs", "cv_mase", "cv_smape", "naive_mase",
     "skill", "checks", "error_type", "message", "seconds", "attempt", "batch",
 ]  # fmt: skip
 
