@@ -236,8 +236,17 @@ def test_errors_carry_no_control_character(tmp_path: Path) -> None:
 # -- files from elsewhere ----------------------------------------------------------------------
 
 ALLOWED = {
-    ("engine.py", "cloudpickle.dumps"): "results on their way from our own worker processes",
-    ("engine.py", "pickle.loads"): "results on their way from our own worker processes",
+    ("engine/here.py", "cloudpickle.dumps"): "results on their way from our own worker processes",
+    ("engine/here.py", "pickle.loads"): "results on their way from our own worker processes",
+    (
+        "apart/caller.py",
+        "cloudpickle.dumps",
+    ): "entities on their way to our own process beside a worker",
+    ("apart/caller.py", "subprocess.Popen"): "that process: this Python, a fixed module, no shell",
+    ("apart/caller.py", "subprocess.DEVNULL"): "nothing for it to read",
+    ("apart/caller.py", "subprocess.TimeoutExpired"): "its end",
+    ("apart/warden.py", "pickle.loads"): "entities from our own worker, over a pipe of our own",
+    ("apart/warden.py", "pickle.UnpicklingError"): "a runner that died while it wrote",
     ("testing/models.py", "pickle.loads"): "what the contract for models has just pickled",
     ("testing/models.py", "pickle.dumps"): "the same",
     ("testing/own.py", "cloudpickle.loads"): "the same",

@@ -235,10 +235,10 @@ def choose(
 def _extremes(found: pd.DataFrame, history: History) -> list[tuple[str, str]]:
     """Name whose interval is the widest, and whose forecast grew most."""
     grown, picks = growths(found, history), []
-    widths: Floats = found["width"].to_numpy(dtype=np.float64)
+    widths: Floats = np.asarray(found["width"], np.float64)
     if (at := _largest(widths)) is not None:
         picks.append((str(found["unique_id"].iloc[at]), "widest interval"))
-    times: Floats = grown.to_numpy(dtype=np.float64)
+    times: Floats = np.asarray(grown, np.float64)
     if (at := _largest(times)) is not None:
         told = f"largest growth, {times[at]:.3g} times its last observations"
         picks.append((str(grown.index[at]), told))
