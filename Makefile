@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AUDIT := .venv-audit
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 ACCURACY ?=
@@ -11,7 +12,7 @@ SCALE ?=
 BENCH ?= speed weights blends search inflation level_shift overhead executors families
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-accuracy bench-scale clean
+.PHONY: help demo test check format docs bench bench-accuracy bench-scale audit clean
 
 help:
 	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
@@ -22,6 +23,7 @@ help:
 	@echo "make bench   the benchmarks of speed; results in bench/results"
 	@echo "make bench-accuracy  forecasts against those of statsforecast; an hour the first time"
 	@echo "make bench-scale     1,000, 10,000 and 100,000 entities; an hour on two cores"
+	@echo "make audit   known vulnerabilities of what is installed; asks pypi.org"
 	@echo "make clean   remove environments and what was built"
 
 # ---- environments ------------------------------------------------------------------------------
@@ -47,6 +49,11 @@ $(VENV)/docs.stamp: $(VENV)/run.stamp
 
 $(VENV)/check.stamp: $(VENV)/docs.stamp
 	$(PIP) install --quiet --group check
+	@touch $@
+
+$(VENV)/audit.stamp: $(VENV)/run.stamp
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check install --quiet "pip-audit>=2.9"
 	@touch $@
 
 # ---- what people run ---------------------------------------------------------------------------
@@ -82,6 +89,10 @@ bench-accuracy: $(VENV)/test.stamp
 	$(BIN)/python -m pytest bench/test_metrics.py -q
 	$(BIN)/python bench/accuracy.py $(ACCURACY)
 
+audit: $(VENV)/audit.stamp
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/installed.txt
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(VENV)/installed.txt --progress-spinner off
+
 bench-scale: $(VENV)/test.stamp
 	$(BIN)/python bench/scale.py --ready-made $(SCALE)
 	$(BIN)/python bench/scale.py $(SCALE)
@@ -89,6 +100,6 @@ bench-scale: $(VENV)/test.stamp
 	$(BIN)/python bench/simulate.py
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist docs/_build docs/reference/generated *.egg-info
+	rm -rf $(VENV) $(AUDIT) .venv-peers build dist docs/_build docs/reference/generated *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

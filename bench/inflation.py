@@ -19,7 +19,8 @@ from side_daskcast import to_series
 
 from daskcast.config import ForecastConfig
 from daskcast.intervals import Inflation, half_widths, quantile
-from daskcast.task import TaskSettings, run_batch, warm_up
+from daskcast.settings import TaskSettings
+from daskcast.task import run_batch, warm_up
 
 LEVELS = (80.0, 95.0)
 DEGREES = (2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0)

@@ -16,7 +16,8 @@ from data_sets import DATASETS, AbsentError
 from side_daskcast import to_series
 
 from daskcast.config import ForecastConfig
-from daskcast.task import TaskSettings, run_batch, warm_up
+from daskcast.settings import TaskSettings
+from daskcast.task import run_batch, warm_up
 
 #: seasons that a shortened history keeps
 SEASONS = (3, 4, 5)

@@ -16,7 +16,8 @@ from side_daskcast import to_series
 
 from daskcast import OwnModel, metrics
 from daskcast.config import ForecastConfig
-from daskcast.task import TaskSettings, run_batch, warm_up
+from daskcast.settings import TaskSettings
+from daskcast.task import run_batch, warm_up
 
 EVERY = 6
 SPACE = {

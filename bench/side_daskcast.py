@@ -15,7 +15,8 @@ from side import Pass, serve
 
 from daskcast.config import ForecastConfig
 from daskcast.records import EntityResult, Series
-from daskcast.task import TaskSettings, run_batch, warm_up
+from daskcast.settings import TaskSettings
+from daskcast.task import run_batch, warm_up
 
 
 def to_series(unique_id: str, y: np.ndarray, *, h: int, season: int, freq: str) -> Series:

@@ -10,7 +10,8 @@ from side_daskcast import to_series
 
 from daskcast.config import ForecastConfig
 from daskcast.records import Series
-from daskcast.task import TaskSettings, run_batch, warm_up
+from daskcast.settings import TaskSettings
+from daskcast.task import run_batch, warm_up
 
 
 @pytest.fixture(scope="module")

@@ -69,6 +69,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     tags: Mapping[str, str] | None = None,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    entity_timeout: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Forecast every entity of a table.
@@ -133,6 +134,9 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         The run folder. None takes a temporary one that lives as long as the returned run.
     resume : bool
         Go on with the run in ``out``.
+    entity_timeout : float, optional
+        Seconds that one entity may take. One that takes longer is stopped, whatever it is at, and
+        failed. Each worker gets a helper process for this, on Linux and macOS.
     on_progress : callable, optional
         Called after each batch with a :class:`daskcast.progress.Progress`.
 
@@ -192,6 +196,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
             "tags": tags,
             "out": out,
             "resume": resume,
+            "entity_timeout": entity_timeout,
             "on_progress": on_progress,
         },
     )
@@ -277,6 +282,7 @@ def _start(df: object, given: Mapping[str, Any]) -> Run:
     here = {"cluster", "workers", "threads_per_worker", "batch_size", "experiment", "track_detail"}
     options = RunOptions(
         **{name: _whole(given[name]) for name in here},
+        entity_timeout=_number(given["entity_timeout"]),
         out=place,
         resume=given["resume"],
         tracking_uri=tracking if isinstance(tracking, str) else None,

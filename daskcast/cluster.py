@@ -9,7 +9,6 @@ what they run, because new processes import the script; notebooks and the comman
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import multiprocessing
 import os
@@ -19,20 +18,26 @@ import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, WorkerPlugin
 from distributed.client import ClosedClientError
+from distributed.core import Status
+from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
 from distributed.utils import get_mp_context
+from tornado.ioloop import PeriodicCallback
 
 from daskcast.blas import blas_at_one
 from daskcast.errors import ClusterError
+from daskcast.pool import ProcessPool
+from daskcast.versions import CLOSE, EXACT, mismatches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from multiprocessing.context import BaseContext
 
     from daskcast.config import RunOptions
@@ -44,14 +49,20 @@ logger = logging.getLogger(__name__)
 CONNECT_S = 20
 """How long to wait for a scheduler, and then for its first worker."""
 
+WORKERS_SHARE = 0.75
+"""Of this machine's memory, for its workers: the driver and others need some too."""
+
+LOST_AFTER = "10s"
+"""How long a worker of the local cluster that died may take to come back."""
+
+WORKER_TTL = "60s"
+"""How long a worker of the local cluster may be silent."""
+
 PRELOAD = ("distributed", "numpy", "pandas", "pyarrow.parquet", "daskcast.engine", "daskcast.task")
 """Imported once in the fork server that worker processes come from."""
 
-EXACT = ("daskcast", "dask", "distributed")
-"""Must be equal to the last digit on both sides."""
-
-CLOSE = ("python", "numpy", "pandas", "numba", "pyarrow", "scikit-optimize")
-"""Must be equal in the first two numbers: results or pickles differ otherwise."""
+_OVER_TLS = "is each side's certificate signed by the authority of the other?"
+_OVER_TCP = "a scheduler that speaks TLS is at tls://HOST:PORT"
 
 
 def current_client() -> Client | None:
@@ -75,8 +86,20 @@ def n_slots(scheduler: Scheduler) -> int:
     if isinstance(scheduler, Client):
         n_threads: dict[str, int] = scheduler.nthreads()
         return max(1, sum(n_threads.values()))
+    if isinstance(scheduler, ProcessPool):
+        return scheduler.n_workers
     n: int = getattr(scheduler, "_max_workers", 1)  # as Dask itself asks
     return n
+
+
+def memory_of_slot(scheduler: Scheduler) -> int:
+    """Give the bytes that one batch may take: its share of the worker, or of this machine."""
+    whole = round(WORKERS_SHARE * MEMORY_LIMIT) // n_slots(scheduler)
+    if not isinstance(scheduler, Client):
+        return whole
+    workers = scheduler.scheduler_info(n_workers=-1)["workers"].values()
+    shares = [w["memory_limit"] // w["nthreads"] for w in workers if w["memory_limit"]]
+    return min(shares, default=whole)
 
 
 @contextmanager
@@ -119,7 +142,8 @@ def open_cluster(
         elif kind == "threads":
             _prepare_driver(stack, on_warm_up)
             threads = ThreadPoolExecutor(n_workers(options), thread_name_prefix="daskcast")
-            stack.callback(threads.shutdown, cancel_futures=True)
+            # Interrupted, a thread ends with its batch: nothing can stop it, so nobody waits.
+            stack.callback(threads.shutdown, wait=False, cancel_futures=True)
             yield threads
         elif kind == "processes":
             yield _open_processes(n_workers(options), stack)
@@ -144,9 +168,14 @@ def _warm_up() -> None:
     task.warm_up()
 
 
-def _open_processes(n: int, stack: ExitStack) -> ProcessPoolExecutor:
+def _open_processes(n: int, stack: ExitStack) -> ProcessPool:
+    pool = ProcessPool(partial(_processes, n))
+    stack.callback(pool.close)
+    return pool
+
+
+def _processes(n: int) -> ProcessPoolExecutor:
     pool = ProcessPoolExecutor(n, mp_context=_process_context(), initializer=_prepare_process)
-    stack.callback(pool.shutdown, cancel_futures=True)
     # One process first, so that several do not compile the same cold kernels at once.
     pool.submit(_warm_up).result()
     return pool
@@ -189,6 +218,11 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
         "distributed.worker.multiprocessing-method": _method(),
         # A worker holds no batch in reserve: the longest is never stuck behind another.
         "distributed.scheduler.worker-saturation": 1.0,
+        # The engine decides what becomes of a batch whose worker died.
+        "distributed.scheduler.allowed-failures": 0,
+        # A worker that hangs is replaced, and so is one that does not come back.
+        "distributed.scheduler.worker-ttl": WORKER_TTL,
+        "distributed.deploy.lost-worker-timeout": LOST_AFTER,
     }
     stack.enter_context(dask.config.set(settings))
     cluster = stack.enter_context(
@@ -196,31 +230,64 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
             n_workers=n,
             threads_per_worker=options.threads_per_worker,
             processes=True,
-            memory_limit=MEMORY_LIMIT // n,
+            memory_limit=round(WORKERS_SHARE * MEMORY_LIMIT) // n,
             dashboard_address="127.0.0.1:0",  # None still takes port 8787, and warns if taken
             # Closed while it works, a worker logs its lost heartbeat as an error with a traceback.
             silence_logs=logging.CRITICAL,
         )
     )
     client: Client = stack.enter_context(Client(cluster, set_as_default=False))
+    _keep_complete(cluster, n)
     on_warm_up()
     _prepare_workers(client, own=True)
     return client
+
+
+def _keep_complete(cluster: Any, n: int) -> None:
+    """Open workers anew whose nannies gave up: they do when a worker dies while it starts."""
+
+    def mend() -> None:
+        for name, nanny in list(cluster.workers.items()):
+            if nanny.status in (Status.failed, Status.closed):
+                del cluster.workers[name]
+        if len(cluster.workers) < n:
+            cluster.scale(n)
+
+    mending = PeriodicCallback(mend, 1000)
+    cluster.periodic_callbacks["daskcast-mend"] = mending  # it ends with the cluster
+    cluster.loop.add_callback(mending.start)
 
 
 # -- clusters that exist -----------------------------------------------------------------------
 
 
 def _connect(address: str, stack: ExitStack, on_warm_up: Callable[[], None]) -> Client:
+    tls = address.startswith("tls://")
+    if tls:
+        _check_certificates(address)
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {address} within {CONNECT_S} s: start one "
-            f"(`dask scheduler`) or mend the address"
+            f"(`dask scheduler`) or mend the address ({_OVER_TLS if tls else _OVER_TCP})"
         ) from error
     _use_client(stack.enter_context(client), stack, on_warm_up)
     return client
+
+
+def _check_certificates(address: str) -> None:
+    """Refuse TLS without certificates of ours: Dask would raise a TypeError, or try for long."""
+    where = "Dask's settings distributed.comm.tls, or DASK_DISTRIBUTED__COMM__TLS__CA_FILE"
+    where += ", __CLIENT__CERT and __CLIENT__KEY"
+    try:
+        context = Security().get_connection_args("client")["ssl_context"]
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"the certificates for {address} cannot be used: {error}; see {where}"
+        ) from error
+    if context is None:
+        raise ClusterError(f"{address} needs certificates; give them in {where}")
 
 
 def _use_client(client: Client, stack: ExitStack, on_warm_up: Callable[[], None]) -> None:
@@ -305,72 +372,3 @@ def _read_back(folder: RunFolder, name: str) -> bytes:
         return folder.files.read(name)
     except OSError:
         return b""
-
-
-def mismatches(versions: Mapping[str, Any]) -> list[str]:
-    """Compare what ``Client.get_versions`` found on the client, the scheduler and the workers.
-
-    Parameters
-    ----------
-    versions : mapping
-        ``client``, ``scheduler`` and ``workers`` (by address), each with ``packages``.
-
-    Returns
-    -------
-    list of str
-        A table, one text of several lines for all packages that do not fit; empty where all fit.
-
-    Examples
-    --------
-    >>> side = {"packages": {"python": "3.11.7.final.0", "dask": "2026.8.0"}}
-    >>> mismatches({"client": side, "scheduler": side, "workers": {"tcp://a:1": side}})
-    []
-    """
-    here = _packages(versions["client"])
-    sides = {"scheduler": _packages(versions["scheduler"])}
-    sides |= {f"worker {at}": _packages(side) for at, side in versions["workers"].items()}
-    rows = [
-        (package, here.get(package), side, found.get(package))
-        for package in (*EXACT, *CLOSE)
-        for side, found in sides.items()
-        if _significant(package, here.get(package)) != _significant(package, found.get(package))
-        and not (side == "scheduler" and package in CLOSE[1:])
-    ]
-    return _table(rows)
-
-
-def _packages(side: Mapping[str, Any] | None) -> Mapping[str, str | None]:
-    return (side or {}).get("packages") or {}
-
-
-def _significant(package: str, version: str | None) -> str | None:
-    if version is None or package in EXACT:
-        return version
-    return ".".join(version.split(".")[:2])
-
-
-def _table(rows: Sequence[tuple[str, str | None, str, str | None]]) -> list[str]:
-    if not rows:
-        return []
-    cells = [("package", "here", "there", "at")]
-    cells += [(p, str(a or "missing"), str(b or "missing"), side) for p, a, side, b in rows[:20]]
-    widths = [max(len(row[column]) for row in cells) for column in range(3)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True))
-        for row in cells
-    ]
-    more = [f"... and {len(rows) - 20} more"] if len(rows) > 20 else []  # noqa: PLR2004
-    head = "the cluster runs other versions; install the same on both sides:"
-    return ["\n    ".join([head, *lines, *more])]
-
-
-def own_versions() -> dict[str, str]:
-    """Give the versions of what decides a forecast here, for the manifest."""
-    names = [*EXACT, *CLOSE[1:], "mlflow"]
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found

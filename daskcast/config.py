@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -193,6 +194,8 @@ class RunOptions:
     out : str or None
         The run folder, a path or an fsspec URL.
     resume : bool
+    entity_timeout : float or None
+        Seconds that one entity may take; one that takes longer is stopped, and failed.
     max_failed : float
         Share of entities without a forecast above which the run exits with 1.
     strict : bool
@@ -211,6 +214,7 @@ class RunOptions:
     batch_size: int | None = None
     out: str | None = None
     resume: bool = False
+    entity_timeout: float | None = None
     max_failed: float = 0.2
     strict: bool = False
     tracking_uri: str | None = None
@@ -224,6 +228,7 @@ class RunOptions:
             *_at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
             *_one_of(self, "track_detail", TRACK_DETAILS),
             *_executor(self.cluster),
+            *_seconds(self, "entity_timeout"),
             *_typed(self, str, "text", "experiment", "out", "tracking_uri"),
             *_typed(self, bool, "true or false", "resume", "strict", "tracking"),
             *_tags(self.tags),
@@ -291,10 +296,14 @@ def _numbers(config: ForecastConfig) -> list[str]:
     problems += _at_most(config, MOST_STEPS, "h", "trials", *_STEPS, *_WINDOWS)
     if not isinstance(config.refit, bool):
         problems += _at_least(config, 1, "refit")
-    seconds = config.search_seconds
-    if seconds is not None and not (_is_number(seconds) and seconds > 0):
-        problems.append(f"search_seconds must be a number above 0, found {seconds!r}")
-    return problems
+    return [*problems, *_seconds(config, "search_seconds")]
+
+
+def _seconds(config: ForecastConfig | RunOptions, name: str) -> list[str]:
+    value = getattr(config, name)
+    if value is None or (_is_number(value) and 0 < value < math.inf):
+        return []
+    return [f"{name} must be a number above 0, found {value!r}"]
 
 
 def _choices(config: ForecastConfig) -> list[str]:
@@ -413,4 +422,5 @@ def _executor(cluster: object) -> list[str]:
         return []
     if isinstance(cluster, str) and _ADDRESS.fullmatch(cluster):
         return []
-    return [f"cluster must be one of {', '.join(EXECUTORS)} or tcp://HOST:PORT, found {cluster!r}"]
+    told = f"{', '.join(EXECUTORS)}, tcp://HOST:PORT or tls://HOST:PORT"
+    return [f"cluster must be one of {told}; found {cluster!r}"]

@@ -1,8 +1,9 @@
 """Exceptions that daskcast raises, as one tree.
 
 Covers every exception a caller may meet; each survives pickling, because all arguments go to
-``super().__init__``. Does not cover the failure of one entity: that is a result, see
-:class:`daskcast.records.Failure`.
+``super().__init__``. Messages may quote ids, names of files and what other packages said:
+credentials in URIs are removed, and no control character but a line break is left. Does not cover
+the failure of one entity: that is a result, see :class:`daskcast.records.Failure`.
 
 ::
 
@@ -18,9 +19,18 @@ Covers every exception a caller may meet; each survives pickling, because all ar
 
 from __future__ import annotations
 
+from daskcast.redact import printable, redact_text
+
 
 class DaskcastError(Exception):
     """Root of all exceptions of daskcast."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_safe(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+def _safe(text: str) -> str:
+    return "\n".join(printable(line) for line in redact_text(text).split("\n"))
 
 
 class _ProblemsError(DaskcastError, ValueError):
@@ -34,7 +44,7 @@ class _ProblemsError(DaskcastError, ValueError):
 
     def __init__(self, *problems: str) -> None:
         super().__init__(*problems)
-        self.problems = problems
+        self.problems: tuple[str, ...] = self.args
 
     def __str__(self) -> str:
         if len(self.problems) == 1:

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 
 from daskcast.api import forecast
 from daskcast.bundle import Bundle, reading
-from daskcast.cluster import own_versions
 from daskcast.errors import DataError
 from daskcast.panel import Rows, grow, open_source
 from daskcast.panel.columns import plain_ids, shorten
@@ -25,6 +24,7 @@ from daskcast.panel.rows import join_rows, sort_rows
 from daskcast.records import Status
 from daskcast.runs import Run
 from daskcast.store.model import SavedModel, history_schema, load_model, save_model
+from daskcast.versions import own_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

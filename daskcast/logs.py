@@ -26,10 +26,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from daskcast.errors import ConfigError
-from daskcast.redact import redact_text
+from daskcast.redact import printable, redact_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextvars import Token
     from types import TracebackType
 
@@ -235,6 +235,23 @@ def capture(
         sink.close()
 
 
+def adopt(records: Iterable[Mapping[str, Any]]) -> None:
+    """Take records that another process captured into the block of this context, within its bounds.
+
+    Parameters
+    ----------
+    records : iterable of mapping
+        As of :func:`capture`.
+    """
+    sink = _sink.get()
+    if sink is None:
+        return
+    for record in records:
+        names = Names(*(str(record.get(name, "")) for name in Names._fields))
+        if sink.wants(names, severe=level_number(str(record["level"])) >= logging.ERROR):
+            sink.records.append(dict(record))
+
+
 def to_record(record: logging.LogRecord, names: Names | None = None) -> dict[str, Any]:
     """Turn a record of :mod:`logging` into a JSON-ready dict; never raises for a bad format."""
     try:
@@ -332,11 +349,7 @@ class _ConsoleFormatter(logging.Formatter):
         about = f" [{found['entity']}]" if found["entity"] else ""
         text = f"{found['level'].lower()}: {found['message']}{about}"
         lines = [text, *found.get("traceback", "").splitlines()]
-        return "\n".join(_printable(line) for line in lines if line)
-
-
-def _printable(line: str) -> str:
-    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)
+        return "\n".join(printable(line) for line in lines if line)
 
 
 class _ConsoleHandler(logging.StreamHandler[Any]):

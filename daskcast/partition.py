@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: A batch takes this share of the work that is left for a worker: the rest evens it out.
 _SHARE = 1 / 3
 #: Entities in a batch of a large run: fewer cost Dask more, more are lost with a worker.
-_LARGEST = 200
+_LARGEST = 100
 #: How much smaller the last batches are.
 _SHRINK = 8
 #: Below this a batch's own cost (its files, its messages) outweighs an even load.
@@ -45,7 +45,7 @@ def pack(
     n_workers : int
         Who will share the work; at least 1.
     batch_size : int or None
-        Most entities in a batch. None gives each worker several batches, of up to 200 entities and
+        Most entities in a batch. None gives each worker several batches, of up to 100 entities and
         smaller to the end, and ends a batch early where its entities are long.
 
     Returns

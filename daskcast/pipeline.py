@@ -15,15 +15,23 @@ import logging
 import os
 import re
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from daskcast import logs
-from daskcast.cluster import current_client, n_slots, open_cluster, own_versions, shares
+from daskcast.apart import Limits
+from daskcast.cluster import (
+    current_client,
+    memory_of_slot,
+    n_slots,
+    open_cluster,
+    shares,
+)
 from daskcast.config import MODELS
 from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
@@ -34,20 +42,26 @@ from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same, roll_call
 from daskcast.store.files import absolute
 from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_run
+from daskcast.versions import own_versions
 from daskcast.work import Batch, BatchWork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from distributed import Client
+    from numpy.typing import NDArray
 
     from daskcast.config import ForecastConfig, RunOptions
     from daskcast.engine import Scheduler
+    from daskcast.panel import Source
     from daskcast.records import BatchReceipt
     from daskcast.store import Marker
     from daskcast.tracking import ParentRun, Tracker, TrackingInfo, TrackingSummary
 
 logger = logging.getLogger(__name__)
+
+MEMORY_SHARE = 0.8
+"""Of what a worker may hold: the most that one entity may, where it is worked on apart."""
 
 N_LOGGED = 10_000
 """Most records kept of this process."""
@@ -263,18 +277,19 @@ class _Stages:
 
     def close_tracking(self, status: RunStatus) -> None:
         """Send what is left; afterwards the manifest knows all there is to know."""
+        write_manifest = self.write_manifest if status == RunStatus.FINISHED else self.try_manifest
         if self.writer is not None:
             with self.clock.stage("tracking"):
                 # Before the end, which keeps the manifest with the run: it names that run.
                 self.writer.wait_until_open(self.tell_tracked)
-                self.write_manifest()
+                write_manifest()
                 seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
                 self.tracked = self.writer.close(status, seconds, on_progress=self.tell_tracked)
                 self.manifest["mlflow"] = asdict(self.tracked.info)
             logger.info(
                 "tracked %d entities, not tracked %d", self.tracked.n_sent, self.tracked.n_failed
             )
-        self.write_manifest()
+        write_manifest()
 
     # -- the work --
 
@@ -284,10 +299,13 @@ class _Stages:
         with self.clock.stage("work"):
             self.work_began = time.perf_counter()
             shared = shares(scheduler, self.folder)
-            work = BatchWork(self.folder, self.config, run=self.name, stores=shared)
+            limits = Limits(
+                self.options.entity_timeout, round(MEMORY_SHARE * memory_of_slot(scheduler))
+            )
+            work = BatchWork(self.folder, self.config, self.name, stores=shared, limits=limits)
             run_batches(self.batches(scheduler), work, scheduler, self.on_receipt)
 
-    def batches(self, scheduler: Scheduler) -> list[Batch]:
+    def batches(self, scheduler: Scheduler) -> Sequence[Batch]:
         packed = pack(
             self.source.sizes[self.left],
             n_workers=n_slots(scheduler),
@@ -295,15 +313,7 @@ class _Stages:
         )
         first = 1 + max((_number(name) for name in self.finished), default=0)
         self.n_batches = len(self.finished) + len(packed)
-        return [
-            Batch(
-                f"b{number:05d}",
-                self.source.select(self.left[chosen]),
-                len(chosen),
-                kept=kept_of(self.source, self.left[chosen]),
-            )
-            for number, chosen in enumerate(packed, first)
-        ]
+        return _Batches(self.source, [self.left[chosen] for chosen in packed], first)
 
     def on_receipt(self, receipt: BatchReceipt) -> None:
         self.counts = self.counts.plus(receipt)
@@ -347,6 +357,12 @@ class _Stages:
                 self.manifest["mlflow"] = asdict(self.writer.info)
             self.folder.write_manifest(self.manifest)
 
+    def try_manifest(self) -> None:
+        try:
+            self.write_manifest()
+        except OSError as error:  # what stopped the run matters more
+            logger.warning("run.json is not up to date: %s", error)
+
     def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep what this process logged beside what the workers did."""
         if self.folder is None or not records:
@@ -368,6 +384,42 @@ class _Stages:
         began = self.work_began
         seconds = 0.0 if began is None else time.perf_counter() - began
         self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
+
+
+class _Batches(Sequence[Batch]):
+    """The batches of a run, each made when it is asked for.
+
+    Parameters
+    ----------
+    source : Source
+    packed : sequence of ndarray of int64
+        Positions of the entities of each batch.
+    first : int
+        Number of the first batch.
+    """
+
+    def __init__(self, source: Source, packed: Sequence[NDArray[np.int64]], first: int) -> None:
+        self._source = source
+        self._packed = packed
+        self._first = first
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, at: int) -> Batch: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Batch]: ...
+    def __getitem__(self, at: int | slice) -> Batch | Sequence[Batch]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        chosen = self._packed[at]
+        return Batch(
+            f"b{self._first + at:05d}",
+            self._source.select(chosen),
+            len(chosen),
+            kept=kept_of(self._source, chosen),
+        )
 
 
 def check_models(config: ForecastConfig) -> None:

@@ -16,6 +16,7 @@ from daskcast import logs, panel
 from daskcast.cluster import n_slots, n_workers, open_cluster
 from daskcast.config import EXECUTORS
 from daskcast.partition import pack
+from daskcast.settings import TaskSettings
 from daskcast.tracking import TrackingCost, tracking_cost
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _sample(source: Source, config: ForecastConfig) -> float:
     by_size = np.argsort(source.sizes, kind="stable")
     at = np.unique(np.linspace(0, len(by_size) - 1, N_SAMPLE).round().astype(np.int64))
     data = source.select(np.sort(by_size[at]))
-    rules, settings = panel.GridRules.of(config), task.TaskSettings.of(config)
+    rules, settings = panel.GridRules.of(config), TaskSettings.of(config)
     with logs.capture():
         task.warm_up()
         start = time.perf_counter()

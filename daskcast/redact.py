@@ -1,18 +1,25 @@
-"""Removing credentials from text.
+"""Text that is safe to show and to keep: without credentials, without control characters.
 
-Covers URIs (user, password, secrets of the query), alone, within a text, and within JSON-ready
-values. Does not cover deciding what is written where: ``logs`` and ``store`` send what they write
-through here.
+Covers URIs (user, password, secrets of the query), alone, within a text, within JSON-ready values
+and within the arguments of a command. Does not cover deciding what is written where: ``logs``,
+``store`` and ``errors`` send what they write or tell through here.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"<>]+")
 _SECRET = re.compile(
     r"pass|pwd|secret|token|key|sig|credential|auth|sas|session", flags=re.IGNORECASE
+)
+_SECRET_PAIR = re.compile(
+    r"^((?:--tag=)?[\w.\- ]*(?:pass|pwd|secret|token|credential|api_?key)[\w.\- ]*)=.*",
+    flags=re.IGNORECASE | re.DOTALL,
 )
 _PORT = re.compile(r"(\[.*\]|[^:\[\]]*)(:\d*)?")
 
@@ -69,6 +76,31 @@ def redact_text(text: str) -> str:
     if "://" not in text:
         return text
     return _URI.sub(lambda match: redact_uri(match.group()), text)
+
+
+def printable(text: object) -> str:
+    r"""Show what cannot be printed as its escape, line breaks too.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def redacted_args(args: Sequence[str]) -> list[str]:
+    """Copy the arguments of a command without credentials: of URIs, and of tags that are secrets.
+
+    Examples
+    --------
+    >>> redacted_args(["--tag", "api_token=x", "--out", "ftp://me:secret@host/run"])
+    ['--tag', 'api_token=***', '--out', 'ftp://host/run']
+    """
+    return [_SECRET_PAIR.sub(r"\1=***", redact_text(arg)) for arg in args]
 
 
 def redacted(value: Any) -> Any:

@@ -12,27 +12,25 @@ import logging
 import time
 import traceback
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from daskcast import backtest, checks, logs, metrics, windows
-from daskcast.backtest import BacktestRules
 from daskcast.blas import blas_at_one
-from daskcast.config import MODELS
-from daskcast.delivery import Delivery
 from daskcast.errors import EntityError
-from daskcast.models import Naive, SeasonalNaive, families, family_of, view_of
+from daskcast.models import Naive, SeasonalNaive, families, view_of
 from daskcast.models.ets import LEAST, needs
 from daskcast.records import EntityResult, Failure, Scores, Series, Status, Trial
+from daskcast.settings import TaskSettings
 from daskcast.tune import Form, Recipe, SearchRules, Tuned, cook, tune
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from daskcast.config import ForecastConfig
+    from daskcast.backtest import BacktestRules
     from daskcast.models import Family, View
     from daskcast.records import Kept
     from daskcast.tune.blend import Blend
@@ -41,51 +39,6 @@ logger = logging.getLogger(__name__)
 
 #: fewest observations for any forecast
 _FEWEST = 2
-
-
-@dataclass(frozen=True, slots=True)
-class TaskSettings:
-    """What every task of a run is told.
-
-    Parameters
-    ----------
-    rules : SearchRules
-    models : tuple of str or Family
-    delivery : Delivery
-    cv_windows : int
-    step_size : int or None
-    select : {"blend", "best"}
-    backtest : BacktestRules or None
-        None forecasts from the end.
-    """
-
-    rules: SearchRules
-    models: tuple[str | Family, ...] = ("ets", "theta", "ces")
-    delivery: Delivery = Delivery()  # noqa: RUF009 - frozen
-    cv_windows: int = 3
-    step_size: int | None = None
-    select: str = "blend"
-    backtest: BacktestRules | None = None
-
-    @classmethod
-    def of(cls, config: ForecastConfig) -> TaskSettings:
-        """Take what a task needs from the options of a run."""
-        rules = SearchRules(
-            engine=config.search,
-            trials=config.trials,
-            seconds=config.search_seconds,
-            loss=config.loss,
-            seed=config.seed,
-        )
-        return cls(
-            rules=rules,
-            models=tuple(m if m in MODELS else family_of(m) for m in config.models),
-            delivery=Delivery(config.level, config.non_negative),
-            cv_windows=config.cv_windows,
-            step_size=config.step_size,
-            select=config.select,
-            backtest=BacktestRules.of(config),
-        )
 
 
 def run_batch(
@@ -113,6 +66,8 @@ def run_batch(
     --------
     >>> import numpy as np
     >>> from daskcast.records import Series
+    >>> from daskcast.settings import TaskSettings
+    >>> from daskcast.tune import SearchRules
     >>> y = 100 + 10 * np.sin(np.arange(60) * np.pi / 6)
     >>> future = np.arange(60, 72)
     >>> jfk = Series("JFK", y, 59, future, freq="1", season_length=12)
@@ -137,11 +92,22 @@ def run_entity(
             # overflow inside a hopeless form is an expected outcome of trying it
             with np.errstate(all="ignore"):
                 result = _run(series, settings) if kept is None else _cook(series, settings, kept)
-        except Exception as error:  # noqa: BLE001  one entity's trouble never stops another's
+        # One entity's trouble never stops another's; neither does a model that calls sys.exit.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             failure = Failure(type(error).__name__, str(error), traceback.format_exc())
             result = _failed(series, failure)
         _log(result)
     return replace(result, seconds=time.perf_counter() - begun, attempt=attempt)
+
+
+def stopped(
+    series: Series, failure: Failure, *, attempt: int, seconds: float, stopped_by: str = ""
+) -> EntityResult:
+    """Give the result of an entity whose process was ended while it was worked on."""
+    with logs.bound(entity=series.unique_id):
+        result = _failed(series, failure)
+        _log(result)
+    return replace(result, attempt=attempt, seconds=seconds, stopped_by=stopped_by)
 
 
 def warm_up() -> None:

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from daskcast import logs, panel
+from daskcast.apart.words import Limits
+from daskcast.errors import StoppedError
 from daskcast.records import BatchReceipt, Status
+from daskcast.store.patience import NO_ROOM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from daskcast.config import ForecastConfig
     from daskcast.panel import BatchData
     from daskcast.records import EntityResult, Kept, Series
+    from daskcast.settings import TaskSettings
     from daskcast.store import RunFolder
 
 
@@ -40,6 +44,8 @@ class Batch:
         1 for the first.
     kept : mapping of str to Kept, optional
         What an earlier fit left, by id; None searches.
+    apart : bool
+        Work on the entities in a process of their own: workers died of this batch before.
     """
 
     name: str
@@ -47,6 +53,7 @@ class Batch:
     n_entities: int
     attempt: int = 1
     kept: Mapping[str, Kept] | None = None
+    apart: bool = False
 
     def __dask_tokenize__(self) -> str:
         """Give a new name each time: a key seen before would bring its old result or error."""
@@ -65,30 +72,42 @@ class BatchWork:
         Name of the run, for the logs.
     stores : bool
         False where workers cannot reach the folder: the results then travel to the driver.
+    limits : Limits
+        What one entity may take. Without one on time, the others hold for batches apart alone.
     """
 
     folder: RunFolder
     config: ForecastConfig
     run: str = ""
     stores: bool = True
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
 
     def __call__(self, batch: Batch) -> BatchReceipt | Computed:
         """Do one batch; runs on a worker."""
-        from daskcast import task  # noqa: PLC0415 - heavy, and not needed in the driver
+        from daskcast.settings import TaskSettings  # noqa: PLC0415 - heavy: where work is done
 
-        settings = task.TaskSettings.of(self.config)
+        settings = TaskSettings.of(self.config)
         rules = panel.GridRules.of(self.config)
         watch = _Stopwatch()
         with logs.capture() as records, logs.bound(run=self.run, batch=batch.name):
             with watch.stage("read"):
                 series = panel.regularise(batch.data.load(), rules)
             with watch.stage("fit"):
-                results = task.run_batch(series, settings, batch.attempt, batch.kept)
+                results = self._forecast(batch, series, settings)
             _check_complete(batch, series, results)
         computed = Computed(
             self.folder, batch.name, results, records, watch.cpu_s, watch.wall_s, logs.this_worker()
         )
         return computed.store() if self.stores else computed
+
+    def _forecast(
+        self, batch: Batch, series: Sequence[Series], settings: TaskSettings
+    ) -> list[EntityResult]:
+        from daskcast import apart, task  # noqa: PLC0415 - heavy
+
+        if batch.apart or self.limits.seconds is not None:
+            return apart.run_apart(series, settings, batch.attempt, batch.kept, self.limits)
+        return task.run_batch(series, settings, batch.attempt, batch.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +123,17 @@ class Computed:
     worker: str
 
     def store(self) -> BatchReceipt:
-        """Make it durable and give its receipt."""
+        """Make it durable and give its receipt; StoppedError where there is no room for more."""
         watch = _Stopwatch()
-        with watch.stage("store"):
-            self.folder.write_batch(self.batch, self.results, self.records)
+        try:
+            with watch.stage("store"):
+                self.folder.write_batch(self.batch, self.results, self.records)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise StoppedError(
+                f"the run folder {self.folder.place} takes no more ({error}); make room there"
+            ) from error
         n_of = Counter(result.status for result in self.results)
         return BatchReceipt(
             batch=self.batch,

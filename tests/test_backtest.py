@@ -17,7 +17,8 @@ from daskcast.config import ForecastConfig
 from daskcast.errors import EntityError
 from daskcast.models import families, view_of
 from daskcast.records import EntityResult, Failure, Series, Status
-from daskcast.task import TaskSettings, run_entity
+from daskcast.settings import TaskSettings
+from daskcast.task import run_entity
 from daskcast.tune import Recipe, SearchRules, cook
 
 H, M = 6, 12

@@ -7,7 +7,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from daskcast import OwnModel
 from daskcast.records import Series
-from daskcast.task import TaskSettings, run_batch
+from daskcast.settings import TaskSettings
+from daskcast.task import run_batch
 from daskcast.tune import SearchRules
 
 

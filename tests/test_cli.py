@@ -19,10 +19,11 @@ from click.testing import CliRunner
 from daskcast import demo
 from daskcast.cli import main
 from daskcast.cli.options import resolve
-from daskcast.cli.telling import ProgressLine, log_line, printable, progress_text
+from daskcast.cli.telling import ProgressLine, log_line, progress_text
 from daskcast.config import MODELS, ForecastConfig, RunOptions
 from daskcast.errors import ConfigError
 from daskcast.progress import Counts, Progress
+from daskcast.redact import printable
 from daskcast.store import RunFolder
 
 if TYPE_CHECKING:

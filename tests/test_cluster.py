@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,14 @@ from distributed import Client, LocalCluster
 from threadpoolctl import threadpool_info
 
 from daskcast import cluster
-from daskcast.cluster import current_client, mismatches, n_slots, open_cluster, shares
+from daskcast.cluster import current_client, n_slots, open_cluster, shares
 from daskcast.config import RunOptions
 from daskcast.engine import run_batches
 from daskcast.errors import ClusterError, StoppedError
+from daskcast.pool import ProcessPool
 from daskcast.records import BatchReceipt
 from daskcast.store import RunFolder
+from daskcast.versions import mismatches
 from daskcast.work import Batch
 
 if TYPE_CHECKING:
@@ -146,9 +148,10 @@ def test_threads_are_as_many_as_asked_for() -> None:
 def test_processes_are_prepared() -> None:
     """Each process has one BLAS thread and leaves Ctrl-C to the driver."""
     with open_cluster(RunOptions(cluster="processes", workers=1)) as scheduler:
-        assert isinstance(scheduler, ProcessPoolExecutor)
-        assert scheduler.submit(blas_threads).result(60) == {1}
-        assert scheduler.submit(_ignores_interrupts).result(60)
+        assert isinstance(scheduler, ProcessPool)
+        assert n_slots(scheduler) == 1
+        assert scheduler.executor.submit(blas_threads).result(60) == {1}
+        assert scheduler.executor.submit(_ignores_interrupts).result(60)
 
 
 def _ignores_interrupts() -> bool:
@@ -321,7 +324,7 @@ def pid(_):
 
 if __name__ == "__main__":
     with open_cluster(RunOptions(cluster="processes", workers=2)) as pool:
-        print(*set(pool.map(pid, range(4))), flush=True)
+        print(*set(pool.executor.map(pid, range(4))), flush=True)
         time.sleep(120)
 """
 

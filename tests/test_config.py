@@ -132,7 +132,9 @@ def test_choices_are_told():
     """Who names a choice that does not exist is told those that do."""
     with pytest.raises(ConfigError, match="search must be one of skopt, portfolio; found 'grid'"):
         ForecastConfig(h=1, search="grid")
-    with pytest.raises(ConfigError, match="serial, threads, processes, local or tcp://HOST:PORT"):
+    with pytest.raises(
+        ConfigError, match="serial, threads, processes, local, tcp://HOST:PORT or tls"
+    ):
         RunOptions(cluster="spark")
 
 

@@ -15,8 +15,8 @@ from distributed import Client, LocalCluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskcast import engine
 from daskcast.engine import run_batches
+from daskcast.engine.graph import parts_of
 from daskcast.errors import DataError, StoppedError
 from daskcast.records import BatchReceipt
 from daskcast.work import Batch
@@ -276,5 +276,5 @@ def test_a_long_list_of_errors_is_shortened() -> None:
 
 def test_the_graph_is_built_without_working() -> None:
     """No task runs while the graph is built."""
-    parts = engine._parts(batches("ok", "ok"), _die)
+    parts = parts_of(batches("ok", "ok"), _die)
     assert len(parts) == 2

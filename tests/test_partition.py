@@ -32,7 +32,7 @@ def test_batches_keep_their_size_and_order(sizes, n_workers, batch_size) -> None
     """No batch is too large, its positions are neighbours, and the most work comes first."""
     sizes = np.array(sizes, np.int64)
     batches = pack(sizes, n_workers=n_workers, batch_size=batch_size)
-    assert all(len(batch) <= (batch_size or 200) for batch in batches)
+    assert all(len(batch) <= (batch_size or 100) for batch in batches)
     assert all((np.diff(batch) == 1).all() for batch in batches)
     loads = [work(sizes, batch) for batch in batches]
     assert loads == sorted(loads, reverse=True)
@@ -55,9 +55,9 @@ def test_packing_is_repeatable_and_leaves_its_input(sizes, n_workers, batch_size
         (1, 4, 1, 1),
         (4, 4, 1, 4),
         (100, 2, 16, 11),
-        (2_000, 2, 200, 20),
-        (100_000, 64, 200, 700),
-        (500_000, 64, 200, 2_700),
+        (2_000, 2, 100, 20),
+        (100_000, 64, 100, 1_000),
+        (500_000, 64, 100, 5_000),
     ],
 )
 def test_default_size_suits_the_run(n, n_workers, most, least_batches) -> None:

@@ -270,7 +270,9 @@ def test_a_full_disk_stops_the_run(
 
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "write_batch", write_batch)
-        with pytest.raises(StoppedError, match=r"b00003.*No space left"):
+        with pytest.raises(
+            StoppedError, match=r"takes no more .*No space left.* 2 of 4 batches are finished"
+        ):
             pipeline.run(table, CONFIG, options)
     summary = pipeline.run(table, CONFIG, replace(options, resume=True))
     assert summary.counts.done == 16

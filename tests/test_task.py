@@ -22,7 +22,8 @@ from daskcast.delivery import Delivery
 from daskcast.errors import EntityError
 from daskcast.models import ETS, Naive
 from daskcast.records import Failure, Series, Status
-from daskcast.task import TaskSettings, run_batch, run_entity, warm_up
+from daskcast.settings import TaskSettings
+from daskcast.task import run_batch, run_entity, warm_up
 from daskcast.tune import SearchRules
 
 QUICK = TaskSettings(SearchRules(trials=8))
@@ -470,11 +471,17 @@ def test_a_fault_is_a_result_with_its_traceback(kind, where, broken):
     assert results[0].forecast is None
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_who_stops_the_process_is_not_stopped(error, broken):
+def test_who_stops_the_process_is_not_stopped(broken):
     """An interrupt is no entity's trouble."""
-    with pytest.raises(error):
-        run_entity(entity(airport()), broken(error()))
+    with pytest.raises(KeyboardInterrupt):
+        run_entity(entity(airport()), broken(KeyboardInterrupt()))
+
+
+def test_a_model_that_exits_has_failed(broken):
+    """``sys.exit`` in the code of a model is the trouble of its entity, not the end of the run."""
+    result = run_entity(entity(airport()), broken(SystemExit("enough")))
+    assert result.status is Status.FAILED
+    assert (result.failure.error_type, result.failure.message) == ("SystemExit", "enough")
 
 
 def test_an_expected_failure_of_one_family_leaves_the_others(broken):

@@ -10,6 +10,8 @@ unusable data, final; 3 stopped before the end, ``--resume`` goes on.
 # ruff: noqa: PLC0415 - heavy modules are imported by the command that needs them
 from __future__ import annotations
 
+import logging
+import os
 import shlex
 import signal
 import sys
@@ -23,6 +25,7 @@ import click
 
 from daskcast.cli.options import backtest_options, demo_options, resolve, run_options
 from daskcast.errors import DaskcastError, StoppedError
+from daskcast.redact import printable, redact_uri, redacted_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +52,13 @@ class _Commands(click.Group):
         ctx.meta[_ARGS] = list(args)
         return super().parse_args(ctx, args)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except SystemExit as end:
+            _end_threads(end)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -58,6 +68,15 @@ class _Commands(click.Group):
             raise _EndError("interrupted", STOPPED) from error
         except DaskcastError as error:
             raise _EndError(str(error), UNUSABLE) from error
+
+
+def _end_threads(end: SystemExit) -> None:
+    """End this process where a stopped run has left a thread at work: Python would wait for it."""
+    at_work = (t for t in threading.enumerate() if t.name.startswith("daskcast_"))
+    if end.code == STOPPED and any(thread.is_alive() for thread in at_work):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(STOPPED)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
@@ -176,6 +195,8 @@ def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
     ctx = click.get_current_context()
     # Thousands of entities may have something to say: the terminal is for the run itself.
     logging_of_runs.configure_console().addFilter(lambda _: not logging_of_runs.current().entity)
+    # Of a lost scheduler this tells several tracebacks; the run ends with one line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     out = options.out or pipeline.default_out(options.experiment)
     line = ProgressLine(sys.stderr)
     try:
@@ -205,12 +226,14 @@ def _how_to_go_on(ctx: click.Context, out: str) -> str:
         RunFolder.open(out)
     except StoreError:
         return "nothing was begun; the same command starts again"
-    args = [arg for arg in ctx.meta[_ARGS] if arg != "--resume"]
-    if not any(arg == "--out" or arg.startswith("--out=") for arg in args):
-        args += ["--out", out]
+    given = [arg for arg in ctx.meta[_ARGS] if arg != "--resume"]
+    if not any(arg == "--out" or arg.startswith("--out=") for arg in given):
+        given += ["--out", out]
     if ctx.info_name == "demo":
-        return f"what is finished is kept in {out}"
-    return f"go on with: {shlex.join(['daskcast', *args, '--resume'])}"
+        return f"what is finished is kept in {redact_uri(out)}"
+    args = redacted_args(given)
+    secret = "" if args == given else " (with the credentials that are left out here)"
+    return f"go on with: {printable(shlex.join(['daskcast', *args, '--resume']))}{secret}"
 
 
 @contextmanager

@@ -150,7 +150,7 @@ _WINDOWS = [
 
 _EXECUTION = [
     _option(
-        "--cluster", about=f"Who computes: {', '.join(EXECUTORS)} or tcp://HOST:PORT.",
+        "--cluster", about=f"Who computes: {', '.join(EXECUTORS)}, tcp:// or tls://HOST:PORT.",
         default="local",
     ),
     _option("--workers", about="Processes or threads.", type=int, default="one a core"),
@@ -174,6 +174,10 @@ _OUT = [_option("--out", about="Run folder, a path or URL.", default="runs/EXPER
 
 _ENDS = [
     _flag("--resume", about="Go on with the run in --out."),
+    _option(
+        "--entity-timeout", about="Seconds that one entity may take; one that takes longer is "
+        "stopped, and failed.", type=float, default="none", metavar="S",
+    ),
     _option(
         "--max-failed", about="Share of entities without a forecast that is still exit code 0.",
         type=float, default=0.2,

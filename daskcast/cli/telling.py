@@ -10,6 +10,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from daskcast.redact import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
@@ -40,17 +42,6 @@ _ORIGINS = {
     "portfolio": "of a portfolio",
 }
 _MIDNIGHT = " 00:00:00"
-
-
-def printable(text: object) -> str:
-    r"""Show what cannot be printed as its escape.
-
-    Examples
-    --------
-    >>> printable("a\x1b[2Jb")
-    'a\\x1b[2Jb'
-    """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 class ProgressLine:
@@ -134,7 +125,7 @@ def _duration(seconds: float) -> str:
 def log_line(record: Mapping[str, Any]) -> str:
     """Write a log record as text, its traceback below it."""
     about = f" [{printable(record['entity'])}]" if record.get("entity") else ""
-    head = f"{record.get('time', '')} {record.get('level', '')}{about}"
+    head = f"{printable(record.get('time', ''))} {printable(record.get('level', ''))}{about}"
     lines = [f"{head} {printable(record.get('message', ''))}"]
     lines += [f"    {printable(line)}" for line in str(record.get("traceback", "")).splitlines()]
     return "\n".join(lines)

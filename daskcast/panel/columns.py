@@ -20,6 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daskcast.panel import limits
+from daskcast.redact import redact_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -70,14 +73,15 @@ def shorten(values: Sequence[object]) -> str:
     """Show a few values of many, for a message."""
     short = reprlib.Repr()
     short.maxlist, short.maxstring, short.maxother = 8, 60, 60
-    return short.repr(list(values))[1:-1] or "none"
+    shown = [redact_text(value) if isinstance(value, str) else value for value in values]
+    return short.repr(shown)[1:-1] or "none"
 
 
 def quote(value: object) -> str:
-    """Show one value, shortened, for a message."""
+    """Show one value, shortened, for a message; credentials go first, as half a URI hides none."""
     short = reprlib.Repr()
     short.maxstring, short.maxother = 60, 60
-    return short.repr(value)
+    return short.repr(redact_text(value) if isinstance(value, str) else value)
 
 
 def plain_ids(column: Any, name: str) -> tuple[Ints, tuple[str, ...], list[str]]:
@@ -98,6 +102,8 @@ def plain_ids(column: Any, name: str) -> tuple[Ints, tuple[str, ...], list[str]]
     """
     try:
         array = encoded(column)
+        if problems := limits.long_ids(_longest(array.dictionary), name):
+            return _no_ints(), (), problems
         texts = array.dictionary.cast(pa.large_string()).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         problem = f"column {name!r} must hold ids that can be written as text, found {column.type}"
@@ -113,6 +119,14 @@ def plain_ids(column: Any, name: str) -> tuple[Ints, tuple[str, ...], list[str]]
     table = np.zeros(len(texts), np.int64)
     table[used] = [place[texts[i]] for i in used]
     return table[raw], ids, []
+
+
+def _longest(ids: Any) -> int:
+    """Give the bytes of the longest text; numbers are short."""
+    types = pa.types
+    if not (types.is_string(ids.type) or types.is_large_string(ids.type)):
+        return 0
+    return pc.max(pc.binary_length(ids)).as_py() or 0
 
 
 def count_ids(column: Any, name: str) -> tuple[Any, Ints, list[str]]:
@@ -133,6 +147,8 @@ def count_ids(column: Any, name: str) -> tuple[Any, Ints, list[str]]:
     """
     try:
         array = encoded(column)
+        if problems := limits.long_ids(_longest(array.dictionary), name):
+            return pa.array([], pa.large_string()), _no_ints(), problems
         texts = array.dictionary.cast(pa.large_string())
         texts.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from daskcast.errors import DataError
+from daskcast.panel import limits
 from daskcast.panel.columns import encoded, plain_values, quote, shorten
 from daskcast.panel.footers import (
     BROKEN,
@@ -38,6 +39,7 @@ from daskcast.panel.footers import (
 from daskcast.panel.memory import describe
 from daskcast.panel.rows import sort_rows
 from daskcast.panel.times import plain_times_or_missing
+from daskcast.redact import printable
 
 if TYPE_CHECKING:
     from daskcast.config import ForecastConfig
@@ -81,33 +83,39 @@ class FolderBatch:
         parts: list[tuple[Ints, Ints, Floats]] = []
         for url, members in groupby(self.groups, key=lambda group: group.url):
             try:
-                parts.append(self._read(url, list(members)))
+                with opened(url, self.columns) as parquet:
+                    parts += [self._read(parquet, group) for group in members]
             except BROKEN as error:
-                raise DataError(f"cannot read {quote(url)} any more: {error}") from error
+                told = f"cannot read {quote(url)} any more: {printable(error)}"
+                raise DataError(told) from error
         codes, bits, values = (np.concatenate(part) for part in zip(*parts, strict=True))
         times = bits if self.whole else bits.view("M8[us]")
         return sort_rows(codes, self.ids, times, values)
 
-    def _read(self, url: str, groups: list[RowGroup]) -> tuple[Ints, Ints, Floats]:
-        """Read this batch's rows of one file: position of the entity, bits of time, value."""
-        time, target, entity = self.columns.time, self.columns.target, groups[0].entity
+    def _read(self, parquet: Any, group: RowGroup) -> tuple[Ints, Ints, Floats]:
+        """Read this batch's rows of one row group: position of the entity, bits of time, value.
+
+        One at a time: of files by date, every batch reads all of them.
+        """
+        time, target, entity = self.columns.time, self.columns.target, group.entity
         names = [time, target] if entity is not None else [self.columns.entity, time, target]
-        numbers = [group.number for group in groups]
+        limits.check_promise(parquet.metadata, names, limits.GROUP_SHARE, [group.number])
+        if missing := set(names) - set(parquet.schema_arrow.names):
+            lost = shorten(sorted(missing))
+            raise DataError(f"{quote(group.url)} has changed: it has lost {lost}")
         codes, own = [], []
-        with opened(url) as parquet:
-            if missing := set(names) - set(parquet.schema_arrow.names):
-                raise DataError(f"{quote(url)} has changed: it has lost {shorten(sorted(missing))}")
-            for part in parquet.iter_batches(N_ROWS, row_groups=numbers, columns=names):
-                table = pa.Table.from_batches([part])
-                found = self._codes(table, entity)
-                rows = np.flatnonzero(found >= 0)
-                codes.append(found[rows])
-                own.append(table.take(pa.array(rows)))
+        for part in parquet.iter_batches(N_ROWS, row_groups=[group.number], columns=names):
+            table = pa.Table.from_batches([part])
+            found = self._codes(table, entity)
+            rows = np.flatnonzero(found >= 0)
+            codes.append(found[rows])
+            own.append(table.take(pa.array(rows)))
         table = pa.concat_tables(own)
         times = plain_times_or_missing(table[time], whole=self.whole)
         values, problems = plain_values(table[target], target)
         if problems:
-            raise DataError(*(f"{quote(url)} has changed: {problem}" for problem in problems))
+            changed = f"{quote(group.url)} has changed"
+            raise DataError(*(f"{changed}: {problem}" for problem in problems))
         return np.concatenate(codes), times.view(np.int64), values
 
     def _codes(self, table: pa.Table, entity: str | None) -> Ints:
@@ -159,7 +167,7 @@ class FolderSource:
         """
         files = list_files(path)
         heads = read_heads(files, config.columns, config.freq)
-        index = index_ids(heads, config.columns.entity)
+        index = index_ids(heads, config.columns)
         owners, members = index.invert()
         pa.default_memory_pool().release_unused()
         return cls(

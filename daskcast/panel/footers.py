@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from daskcast.errors import DataError
-from daskcast.panel import frequency
+from daskcast.panel import frequency, limits
 from daskcast.panel.columns import count_ids, missing_columns, quote, shorten, target_type_problems
 from daskcast.panel.rows import offsets_of
 from daskcast.panel.times import (
@@ -31,6 +31,7 @@ from daskcast.panel.times import (
     is_whole,
     time_type_problems,
 )
+from daskcast.redact import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -129,10 +130,32 @@ def is_parquet(name: str) -> bool:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Any]:
-    """Open a Parquet file of any filesystem."""
-    with fsspec.open(url, "rb") as file, pq.ParquetFile(file) as parquet:
-        yield parquet
+def opened(url: str, columns: Columns) -> Iterator[Any]:
+    """Open a Parquet file of any filesystem.
+
+    Ids and times that are text stay encoded as they are in the file: one text of a megabyte that
+    stands in a million rows is one text in memory, too.
+
+    Raises
+    ------
+    DataError
+        Where opening it alone would take too much.
+    """
+    with fsspec.open(url, "rb") as file:
+        limits.check_footer(file)
+        with pq.ParquetFile(file) as parquet:
+            limits.check_columns(parquet.metadata.num_columns)
+            schema = parquet.schema_arrow
+            texts = [
+                name
+                for name in (columns.entity, columns.time)
+                if schema.names.count(name) == 1 and is_text(schema.field(name).type)
+            ]
+            yield (
+                pq.ParquetFile(file, metadata=parquet.metadata, read_dictionary=texts)
+                if texts
+                else parquet
+            )
 
 
 def list_files(path: str) -> list[File]:
@@ -178,25 +201,28 @@ def read_heads(files: Sequence[File], columns: Columns, freq: str | None) -> lis
     for file in files:
         try:
             head, found = _head(file, columns, freq)
+        except DataError as error:
+            head, found = None, list(error.problems)
         except BROKEN as error:
-            head, found = None, [f"cannot be read as Parquet: {error}"]
+            head, found = None, [f"cannot be read as Parquet: {printable(error)}"]
         for problem in found:
             problems.setdefault(problem, file.name)
         if head is not None:
             heads.append(head)
     if problems:
-        raise DataError(*(f"{name}: {problem}" for problem, name in problems.items()))
+        raise DataError(*(f"{printable(name)}: {problem}" for problem, name in problems.items()))
     if len({head.whole for head in heads}) > 1:
         odd = next(head for head in heads if head.whole != heads[0].whole)
+        names = f"{printable(heads[0].file.name)} and {printable(odd.file.name)}"
         raise DataError(
             f"column {columns.time!r} must be of one kind, found dates in some files and whole "
-            f"numbers in others; {heads[0].file.name} and {odd.file.name} differ"
+            f"numbers in others; {names} differ"
         )
     return heads
 
 
 def _head(file: File, columns: Columns, freq: str | None) -> tuple[Head | None, list[str]]:
-    with opened(file.url) as parquet:
+    with opened(file.url, columns) as parquet:
         schema, meta = parquet.schema_arrow, parquet.metadata
         entity = _hive_entity(file.name, columns.entity)
         names = list(schema.names) + ([] if entity is None else [columns.entity])
@@ -208,6 +234,9 @@ def _head(file: File, columns: Columns, freq: str | None) -> tuple[Head | None, 
         problems += target_type_problems(schema.field(columns.target).type, columns.target)
         if problems:
             return None, problems
+        read = {columns.time, columns.target, *([] if entity is not None else [columns.entity])}
+        for number in range(meta.num_row_groups):
+            limits.check_promise(meta, read, limits.GROUP_SHARE, [number])
         n_rows = tuple(meta.row_group(i).num_rows for i in range(meta.num_row_groups))
         whole = _is_whole(parquet, kind, columns.time)
         dtype = np.dtype(np.int64 if whole else "M8[us]")
@@ -266,7 +295,7 @@ def fingerprint(heads: Sequence[Head]) -> str:
     return digest.hexdigest()
 
 
-def index_ids(heads: Sequence[Head], name: str) -> Index:
+def index_ids(heads: Sequence[Head], columns: Columns) -> Index:
     """Read the id column of every file.
 
     Raises
@@ -279,8 +308,8 @@ def index_ids(heads: Sequence[Head], name: str) -> Index:
     counts: list[Ints] = []
     problems: list[str] = []
     for head in heads:
-        for number, (ids, sizes, found) in enumerate(_ids(head, name)):
-            problems += [f"{head.file.name}, row group {number}: {x}" for x in found]
+        for number, (ids, sizes, found) in enumerate(_ids(head, columns)):
+            problems += [f"{printable(head.file.name)}, row group {number}: {x}" for x in found]
             if len(ids):
                 groups.append(RowGroup(head.file.url, number, head.entity))
                 parts.append(ids)
@@ -302,8 +331,9 @@ def index_ids(heads: Sequence[Head], name: str) -> Index:
     return Index(ids, sizes, tuple(groups), tuple(np.unique(x) for x in members))
 
 
-def _ids(head: Head, name: str) -> Iterator[tuple[pa.Array, Ints, list[str]]]:
+def _ids(head: Head, columns: Columns) -> Iterator[tuple[pa.Array, Ints, list[str]]]:
     """Give ids and their rows of each row group of a file."""
+    name = columns.entity
     if head.entity is not None:
         for n_rows in head.n_rows:
             missing = [] if head.entity else [f"the folder's name gives no {name!r}"]
@@ -311,9 +341,11 @@ def _ids(head: Head, name: str) -> Iterator[tuple[pa.Array, Ints, list[str]]]:
             yield pa.array(ids, pa.large_string()), np.array([n_rows]), missing
         return
     try:
-        with opened(head.file.url) as parquet:
+        with opened(head.file.url, columns) as parquet:
             for number in range(len(head.n_rows)):
                 column = parquet.read_row_group(number, columns=[name], use_threads=False)[name]
                 yield count_ids(column, name)
     except BROKEN as error:
-        raise DataError(f"{head.file.name} cannot be read as Parquet: {error}") from error
+        raise DataError(
+            f"{printable(head.file.name)} cannot be read as Parquet: {printable(error)}"
+        ) from error

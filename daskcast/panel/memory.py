@@ -105,8 +105,32 @@ class MemorySource:
         return describe(self, kind=self.kind, columns=self.columns)
 
     def select(self, positions: Ints) -> BatchData:
-        """Copy the rows of the entities at some positions of ``ids``."""
-        return self.rows.take(positions)
+        """Point at the rows of the entities at some positions of ``ids``."""
+        return RowsOf(self.rows, positions)
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOf:
+    """Some entities of rows in memory: nothing is copied before it travels or is loaded.
+
+    Parameters
+    ----------
+    rows : Rows
+        Of all entities.
+    positions : ndarray of int64
+    """
+
+    rows: Rows
+    positions: Ints
+
+    def load(self) -> Rows:
+        """Copy the rows."""
+        return self.rows.take(self.positions)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the rows of these entities travel, and no others."""
+        rows = self.load()
+        return RowsOf, (rows, np.arange(len(rows.ids)))
 
 
 def describe(source: Any, *, kind: str, columns: Columns) -> dict[str, Any]:

@@ -7,25 +7,33 @@ not cover checking them (``columns``) or folders of Parquet files, read on the w
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
+import threading
+import time
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pyarrow as pa
 import pyarrow.csv as pcsv
-import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from daskcast.errors import DataError
-from daskcast.panel import frames
+from daskcast.panel import frames, limits
 from daskcast.panel.columns import missing_columns, quote
 from daskcast.panel.folder import FolderSource
-from daskcast.panel.footers import is_parquet
+from daskcast.panel.footers import is_parquet, opened
 from daskcast.panel.memory import MemorySource, RawTable
+from daskcast.redact import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from daskcast.config import ForecastConfig
     from daskcast.panel.rows import Source
     from daskcast.records import Columns
@@ -34,6 +42,10 @@ if TYPE_CHECKING:
 NULLS = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "n/a")
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
+#: What Arrow says of a line that is longer than the blocks that it parses.
+_STRADDLES = "straddl"
+
+_NOTICE_S = 0.1
 _BROKEN = (OSError, EOFError, zlib.error, csv.Error, UnicodeError, pa.ArrowException)
 
 
@@ -79,7 +91,7 @@ def _open_path(path: str, config: ForecastConfig) -> Source:
         fs, inner = fsspec.core.url_to_fs(path)
         is_folder, is_file = fs.isdir(inner), fs.isfile(inner)
     except (ImportError, OSError, ValueError) as error:
-        raise DataError(f"cannot open {quote(path)}: {error}") from error
+        raise DataError(f"cannot open {quote(path)}: {printable(error)}") from error
     if is_folder:
         return FolderSource.of(path, config)
     if not is_file:
@@ -96,33 +108,41 @@ def _open_path(path: str, config: ForecastConfig) -> Source:
     return MemorySource.of(raw, config.columns, config.freq)
 
 
+def _require(found: Sequence[str], columns: Columns) -> None:
+    if problems := missing_columns(found, columns):
+        raise DataError(*problems)
+
+
 def _read_parquet(path: str, columns: Columns) -> RawTable:
     try:
-        with fsspec.open(path, "rb") as file:
-            parquet = pq.ParquetFile(file)
-            problems = missing_columns(parquet.schema_arrow.names, columns)
-            if problems:
-                raise DataError(*problems)
+        with opened(path, columns) as parquet:
+            _require(parquet.schema_arrow.names, columns)
             names = [columns.entity, columns.time, columns.target]
+            limits.check_promise(parquet.metadata, names, limits.TABLE_SHARE)
             table = parquet.read(columns=names)
+    except DataError as error:
+        raise DataError(*(f"{quote(path)}: {problem}" for problem in error.problems)) from error
     except _BROKEN as error:
-        raise DataError(f"cannot read {quote(path)} as Parquet: {error}") from error
+        raise DataError(f"cannot read {quote(path)} as Parquet: {printable(error)}") from error
     return RawTable("parquet", *(table[name] for name in names))
 
 
 def _read_csv(path: str, columns: Columns) -> RawTable:
     try:
         header = _header(path)
-        problems = missing_columns(header, columns)
-        if problems:
-            raise DataError(*problems)
+        limits.check_columns(len(header))
+        _require(header, columns)
         try:
             table = _parse_csv(path, columns, target=pa.float64())
-        except pa.ArrowInvalid:  # mostly a target that is no number: find it
+        except pa.ArrowInvalid as error:  # mostly a target that is no number: find it
+            if _STRADDLES in str(error):
+                raise DataError(limits.long_line()) from error
             table = _parse_csv(path, columns, target=pa.string())
+    except DataError as error:
+        raise DataError(*(f"{quote(path)}: {problem}" for problem in error.problems)) from error
     except _BROKEN as error:
         raise DataError(
-            f"cannot read {quote(path)} as CSV (comma-separated, UTF-8): {error}"
+            f"cannot read {quote(path)} as CSV (comma-separated, UTF-8): {printable(error)}"
         ) from error
     target = table[columns.target]
     problems = [] if pa.types.is_floating(target.type) else [_not_numeric(target, columns.target)]
@@ -136,23 +156,72 @@ def _read_csv(path: str, columns: Columns) -> RawTable:
 
 
 def _header(path: str) -> list[str]:
-    with (
-        fsspec.open(path, "rb", compression="infer") as file,
-        io.TextIOWrapper(file, "utf-8-sig", newline="") as text,
-    ):
-        return next(csv.reader(text), [])
+    with fsspec.open(path, "rb", compression="infer") as file:
+        start = file.read(limits.LONGEST_LINE)
+    if len(start) == limits.LONGEST_LINE and not re.search(rb"[\r\n]", start):
+        raise DataError(limits.long_line())
+    text = codecs.getincrementaldecoder("utf-8-sig")().decode(start)
+    return next(csv.reader(io.StringIO(text, newline="")), [])
 
 
 def _parse_csv(path: str, columns: Columns, *, target: Any) -> Any:
-    """Read three columns; names repeat only among the others, and those are not read."""
+    """Read three columns; names repeat only among the others, and those are not read.
+
+    As a stream: a few kilobytes of gzip may hold rows without end.
+    """
     names = [columns.entity, columns.time, columns.target]
     types = {columns.entity: _TEXT, columns.time: _TEXT, columns.target: target}
     convert = pcsv.ConvertOptions(
         include_columns=names, column_types=types, strings_can_be_null=False, null_values=NULLS
     )
     parse = pcsv.ParseOptions(newlines_in_values=True)
-    with fsspec.open(path, "rb", compression="infer") as file:
-        return pcsv.read_csv(file, parse_options=parse, convert_options=convert)
+    with _stream(path) as file:
+        reader = pcsv.open_csv(file, parse_options=parse, convert_options=convert)
+        batches, n_rows, n_bytes = [], 0, 0
+        for batch in reader:
+            batches.append(batch)
+            n_rows, n_bytes = n_rows + len(batch), n_bytes + batch.nbytes
+            limits.check_rows(n_rows, n_bytes, limits.TABLE_SHARE, "it holds more than")
+        return pa.Table.from_batches(batches, schema=reader.schema)
+
+
+@contextmanager
+def _stream(path: str) -> Iterator[Any]:
+    """Open a file for Arrow to read ahead in it; one of this machine without Python's help."""
+    fs, inner = fsspec.core.url_to_fs(path)
+    if isinstance(fs, LocalFileSystem):
+        kind = "gzip" if inner.lower().endswith(".gz") else None
+        with pa.input_stream(inner, compression=kind) as file:
+            yield file
+    else:
+        with fsspec.open(path, "rb", compression="infer") as file, _Tap(file) as tap:
+            yield tap
+
+
+class _Tap(io.RawIOBase):
+    """A distant file that gives no more once it is left.
+
+    Arrow reads ahead in a thread of its own. That of a table which was refused would go on, and
+    abort the process where it ends meanwhile: it gets a moment to notice.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        self._open = True
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        with self._lock:
+            return bytes(self._file.read(size)) if self._open else b""
+
+    def __exit__(self, kind: object, *_error: object) -> None:
+        with self._lock:
+            self._open = False
+        if kind is not None:
+            time.sleep(_NOTICE_S)
 
 
 def _not_numeric(texts: Any, name: str) -> str:

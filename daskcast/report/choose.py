@@ -235,17 +235,17 @@ def choose(
 def _extremes(found: pd.DataFrame, history: History) -> list[tuple[str, str]]:
     """Name whose interval is the widest, and whose forecast grew most."""
     grown, picks = growths(found, history), []
-    widths = found["width"].to_numpy(dtype=np.float64)
+    widths: Floats = np.asarray(found["width"], np.float64)
     if (at := _largest(widths)) is not None:
         picks.append((str(found["unique_id"].iloc[at]), "widest interval"))
-    times = grown.to_numpy(dtype=np.float64)
+    times: Floats = np.asarray(grown, np.float64)
     if (at := _largest(times)) is not None:
         told = f"largest growth, {times[at]:.3g} times its last observations"
         picks.append((str(grown.index[at]), told))
     return picks
 
 
-def _largest(values: NDArray[np.floating[Any]]) -> int | None:
+def _largest(values: Floats) -> int | None:
     """Give the position of the largest finite value, None where there is none."""
     finite = np.where(np.isfinite(values), values, -np.inf)
     return int(finite.argmax()) if np.any(np.isfinite(values)) else None

@@ -5,8 +5,9 @@ the files hold or mean (``folder``).
 
 A local file is written beside its name, synced to the disk, then renamed: under its name there is
 never half a file. An object store has no rename and needs none, as an object appears whole or not
-at all; anywhere else the checksums of the markers tell. Local files go through the functions of
-the operating system: fsspec's cost several times as much.
+at all; anywhere else its size, and the checksums of the markers, tell. What fails at such a place
+and may pass is done again (``patience``). Local files go through the functions of the operating
+system: fsspec's cost several times as much.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import errno
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +24,7 @@ from fsspec.core import url_to_fs
 
 from daskcast.errors import StoreError
 from daskcast.redact import redact_uri
+from daskcast.store.patience import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,7 +89,8 @@ def files_at(url: str) -> Files:
     if is_local(url):
         return LocalFiles(absolute(url))
     try:
-        filesystem, root = url_to_fs(url)
+        # some connect here
+        filesystem, root = patiently(f"opening {redact_uri(url)}", lambda: url_to_fs(url))
     except (ValueError, ImportError) as error:
         raise StoreError(f"cannot use the run folder {redact_uri(url)}: {error}") from error
     return RemoteFiles(filesystem, root)
@@ -195,7 +199,7 @@ def _sync_folder(path: Path) -> None:
 
 
 class RemoteFiles:
-    """Files at a place that fsspec reaches.
+    """Files at a place that fsspec reaches; what fails and may pass is done again.
 
     Parameters
     ----------
@@ -213,15 +217,25 @@ class RemoteFiles:
 
     def read(self, name: str) -> bytes:
         """Give a file's bytes."""
-        return bytes(self._filesystem.cat_file(self._path(name)))
+        path = self._path(name)
+        return patiently(f"reading {path}", lambda: bytes(self._filesystem.cat_file(path)))
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a whole file; make its folder only where the place asks for one."""
+        """Put a whole file, and see that all of it arrived."""
+        path = self._path(name)
+        patiently(f"writing {path}", lambda: self._put(path, data))
+
+    def _put(self, path: str, data: bytes) -> None:
+        """Write once; make the folder only where the place asks for one."""
         try:
-            self._filesystem.pipe_file(self._path(name), data)
+            self._filesystem.pipe_file(path, data)
         except FileNotFoundError:
-            self._filesystem.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
-            self._filesystem.pipe_file(self._path(name), data)
+            self._filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._filesystem.pipe_file(path, data)
+        found = self._about(path)
+        size = None if found is None else found.get("size")
+        if found is None or (size is not None and size != len(data)):
+            raise OSError(errno.EIO, f"{size} of {len(data)} bytes arrived", path)
 
     def create(self, name: str, data: bytes) -> None:
         """Put a whole file that is not there yet; a race of two is not excluded."""
@@ -231,24 +245,41 @@ class RemoteFiles:
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        if self.exists(name):
-            self._filesystem.rm_file(self._path(name))
+        path = self._path(name)
+        with suppress(FileNotFoundError):
+            if self.exists(name):
+                patiently(f"removing {path}", lambda: self._filesystem.rm_file(path))
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is such a file, not trusting what was listed before."""
+        """Tell whether there is such a file, not trusting what was listed before.
+
+        Not by ``isfile``: to that of fsspec, a file that could not be looked for is none.
+        """
+        path = self._path(name)
+        found = patiently(f"looking for {path}", lambda: self._about(path))
+        return found is not None and found["type"] == "file"
+
+    def _about(self, path: str) -> dict[str, Any] | None:
         self._filesystem.invalidate_cache()
-        return bool(self._filesystem.isfile(self._path(name)))
+        try:
+            return dict(self._filesystem.info(path))
+        except FileNotFoundError:
+            return None
 
     def names(self, folder: str) -> list[str]:
         """Name the files in a subfolder."""
-        self._filesystem.invalidate_cache()
-        try:
-            found = self._filesystem.ls(self._path(folder), detail=True)
-        except FileNotFoundError:
-            return []
+        path = self._path(folder)
+        found = patiently(f"listing {path}", lambda: self._list(path))
         return sorted(
             entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file"
         )
+
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        self._filesystem.invalidate_cache()
+        try:
+            return list(self._filesystem.ls(path, detail=True))
+        except FileNotFoundError:
+            return []
 
     def make_folders(self, folders: Iterable[str]) -> None:
         """Make nothing: a folder comes with its first file."""

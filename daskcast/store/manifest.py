@@ -51,7 +51,7 @@ def from_bytes(data: bytes, place: str) -> dict[str, Any]:
     """
     try:
         manifest = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{MANIFEST} of the run folder {place} is damaged ({error}); start a new run"
         ) from error

@@ -117,7 +117,7 @@ class Marker:
                 return None
             parts = {name: Part(**part) for name, part in content.pop("parts").items()}
             return cls(parts=parts, **content)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
 

@@ -160,7 +160,7 @@ def _read_about(files: Files, place: str) -> dict[str, Any]:
         raise StoreError(f"cannot read the model at {place}: {error}") from error
     try:
         about = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(_damaged(place, f"{MODEL} is no JSON: {error}")) from error
     found = about.get("format") if isinstance(about, dict) else None
     if found != FORMAT:
@@ -222,12 +222,19 @@ def _plain(value: Any) -> Any:
 
 
 def _with_own(option: str, value: Any, models: Mapping[str, Any]) -> Any:
-    """Put own models in the places of their names."""
+    """Put own models in the places of their names.
+
+    ``module:attribute`` is such a name, too: a folder from elsewhere must not choose what is
+    imported here.
+    """
     if isinstance(value, list):
         return [_with_own(option, one, models) for one in value]
-    if not isinstance(value, dict):
+    if isinstance(value, dict):
+        name = str(value["own"])
+    elif option == "models" and isinstance(value, str) and ":" in value:
+        name = value
+    else:
         return value
-    name = value["own"]
     if name not in models:
         raise StoreError(
             f"the model was fitted with {option} {name!r} of your own, which is not saved with it; "

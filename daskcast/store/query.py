@@ -238,7 +238,7 @@ def _parsed(line: bytes, name: str) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
         level_number(record["level"])
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         logger.warning("a line of logs/%s is damaged and left out", name)
         return None
     return dict(record)

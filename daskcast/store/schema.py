@@ -22,7 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daskcast.redact import redact_text, redacted
+from daskcast.errors import DataError, StoreError
+from daskcast.panel import limits
+from daskcast.redact import printable, redact_text, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -355,6 +357,17 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a table back, all columns or some of them."""
-    file = pq.ParquetFile(pa.BufferReader(data))
-    return file.read(columns=columns and list(columns), use_threads=False)
+    """Read a table back, all columns or some of them.
+
+    Raises
+    ------
+    StoreError
+        Where it is no Parquet, or would fill the memory: not what daskcast wrote.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        names = file.schema_arrow.names if columns is None else columns
+        limits.check_promise(file.metadata, names, limits.GROUP_SHARE)
+        return file.read(columns=columns and list(columns), use_threads=False)
+    except (pa.ArrowException, OSError, DataError) as error:
+        raise StoreError(f"a table is not one that daskcast wrote: {printable(error)}") from error

@@ -15,6 +15,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from daskcast.records import Status
+from daskcast.redact import printable
 from daskcast.tracking.base import KEY_TAG, ChildRun, MetricPoint, RunStatus, run_key
 from daskcast.tracking.limits import MAX_NAME, MAX_PARAM_VALUE, keyed, shorten
 
@@ -96,7 +97,7 @@ def _child(row: Row, trials: Sequence[Row], parent_id: str, *, detail: str) -> C
     runs = tuple(_trial_run(t, row, parent_id) for t in trials) if detail == "trial" else ()
     return ChildRun(
         key=key,
-        name=shorten(entity, MAX_NAME) or "(empty id)",
+        name=shorten(printable(entity), MAX_NAME) or "(empty id)",
         status=RunStatus.FAILED if row["status"] == Status.FAILED else RunStatus.FINISHED,
         duration_ms=duration,
         params=keyed({**_chosen(trials), **_flat(row["params"])}, MAX_PARAM_VALUE),
@@ -182,7 +183,7 @@ def _trial_run(trial: Row, entity: Row, parent_id: str) -> ChildRun:
         KEY_TAG: key,
         "daskcast.attempt": str(attempt),
     }
-    name = f"{shorten(entity['unique_id'], MAX_NAME - 20)} trial {trial['trial']}"
+    name = f"{shorten(printable(entity['unique_id']), MAX_NAME - 20)} trial {trial['trial']}"
     values = {field: trial[field] for field in ("tune_loss", "weight", "seconds")}
     return ChildRun(
         key=key,

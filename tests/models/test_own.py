@@ -336,7 +336,7 @@ def test_an_own_model_is_frozen():
 def test_a_task_makes_a_family_once():
     """Objects and texts are families by the time a batch begins, or the batch is refused."""
     from daskcast.config import ForecastConfig
-    from daskcast.task import TaskSettings
+    from daskcast.settings import TaskSettings
 
     found = TaskSettings.of(ForecastConfig(h=1, models=["ets", Phases()])).models
     assert found[0] == "ets"

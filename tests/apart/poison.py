@@ -1,0 +1,60 @@
+"""A model that ends its process, or never ends, when the first two values of a series say so."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CODES = {"segfault": 4.5, "exit": 5.5, "kill": 6.5, "memory": 7.5, "endless": 8.5, "once": 9.5}
+#: the file that tells whether ``once`` was there before
+SEEN = "DASKCAST_TESTS_SEEN"
+
+
+class Poison:
+    """Forecasts the mean, unless it is told to do harm."""
+
+    def fit(self, y: Any) -> Poison:
+        """Do what the ratio of the first two values says."""
+        self.mean = float(np.mean(y))
+        acts = [name for name, code in CODES.items() if abs(y[0] / y[1] - code) < 1e-9]
+        for name in acts:
+            self.act(name)
+        return self
+
+    def act(self, name: str) -> None:
+        """Do harm."""
+        if name == "segfault":
+            ctypes.string_at(0)
+        elif name == "exit":
+            os._exit(3)
+        elif name == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif name == "memory":
+            held = []
+            while True:
+                held.append(np.ones(500_000))
+        elif name == "endless":
+            while True:
+                pass
+        elif name == "once":
+            seen = Path(os.environ[SEEN])
+            if not seen.exists():
+                seen.touch()
+                os._exit(4)
+
+    def predict(self, h: int) -> Any:
+        """Repeat the mean."""
+        return np.full(h, self.mean)
+
+
+def values(act: str | None, n: int = 60, level: float = 100.0) -> Any:
+    """Make a seasonal series that tells the model what to do."""
+    y = level + 10 * np.sin(np.arange(n) * np.pi / 6) + np.arange(n) % 5
+    if act is not None:
+        y[0] = CODES[act] * y[1]
+    return y
