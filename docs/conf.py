@@ -69,5 +69,15 @@ html_show_sourcelink = False
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
 html_sidebars = {
     page: []
-    for page in ("index", "tutorial", "method", "benchmarks", "parallel", "scale", "design", "changelog")
+    for page in (
+        "index",
+        "tutorial",
+        "method",
+        "benchmarks",
+        "parallel",
+        "scale",
+        "security",
+        "design",
+        "changelog",
+    )
 }

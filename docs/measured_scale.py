@@ -78,7 +78,7 @@ def driver() -> tuple[float, float]:
     """
     large = rows_of("ready-made, batches of 250, tracking none")
     small = rows_of("ready-made, batches of 25, tracking none")
-    if len(large) < 2:
+    if len(large) <= 1:
         return 0.0, 0.0
     few, many = large[-2], large[-1]
     each = (many["client_cpu_s"] - few["client_cpu_s"]) / (many["entities"] - few["entities"])
@@ -125,7 +125,7 @@ def paper() -> str:
     cost = entity_s()
     rows = rows_of("ready-made, batches of 250, tracking none")
     real = rows_of("portfolio, tracking none")
-    if not cost or len(rows) < 2:
+    if not cost or len(rows) <= 1:
         return NOT_MEASURED
     few, many = rows[-2], rows[-1]
     n_more = many["entities"] - few["entities"]
