@@ -69,6 +69,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
     tags: Mapping[str, str] | None = None,
     out: str | PathLike[str] | None = None,
     resume: bool = False,
+    retry_failed: bool = False,
     entity_timeout: float | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
@@ -134,6 +135,8 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         The run folder. None takes a temporary one that lives as long as the returned run.
     resume : bool
         Go on with the run in ``out``.
+    retry_failed : bool
+        Go on with it, and do its entities that failed or fell back once more, as a new attempt.
     entity_timeout : float, optional
         Seconds that one entity may take. One that takes longer is stopped, whatever it is at, and
         failed. Each worker gets a helper process for this, on Linux and macOS.
@@ -196,6 +199,7 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
             "tags": tags,
             "out": out,
             "resume": resume,
+            "retry_failed": retry_failed,
             "entity_timeout": entity_timeout,
             "on_progress": on_progress,
         },
@@ -285,6 +289,7 @@ def _start(df: object, given: Mapping[str, Any]) -> Run:
         entity_timeout=_number(given["entity_timeout"]),
         out=place,
         resume=given["resume"],
+        retry_failed=given["retry_failed"],
         tracking_uri=tracking if isinstance(tracking, str) else None,
         tracking=tracking is not None,
         tags=given["tags"] or {},

@@ -194,6 +194,9 @@ class RunOptions:
     out : str or None
         The run folder, a path or an fsspec URL.
     resume : bool
+        Go on with the run in ``out``.
+    retry_failed : bool
+        Go on with it, and do its entities that failed or fell back once more, as a new attempt.
     entity_timeout : float or None
         Seconds that one entity may take; one that takes longer is stopped, and failed.
     max_failed : float
@@ -214,6 +217,7 @@ class RunOptions:
     batch_size: int | None = None
     out: str | None = None
     resume: bool = False
+    retry_failed: bool = False
     entity_timeout: float | None = None
     max_failed: float = 0.2
     strict: bool = False
@@ -230,7 +234,7 @@ class RunOptions:
             *_executor(self.cluster),
             *_seconds(self, "entity_timeout"),
             *_typed(self, str, "text", "experiment", "out", "tracking_uri"),
-            *_typed(self, bool, "true or false", "resume", "strict", "tracking"),
+            *_typed(self, bool, "true or false", "resume", "retry_failed", "strict", "tracking"),
             *_tags(self.tags),
         ]
         if not (_is_number(self.max_failed) and 0 <= self.max_failed <= 1):

@@ -57,6 +57,7 @@ class Where(TypedDict, total=False):
     tags: Mapping[str, str] | None
     out: str | PathLike[str] | None
     resume: bool
+    retry_failed: bool
     on_progress: Callable[[Progress], None] | None
 
 

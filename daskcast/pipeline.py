@@ -15,11 +15,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,25 +34,23 @@ from daskcast.cluster import (
 from daskcast.config import MODELS
 from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
-from daskcast.panel import kept_of, open_source
-from daskcast.partition import pack
+from daskcast.panel import open_source
 from daskcast.progress import Clock, Counts, Progress, RunSummary
+from daskcast.remaining import Remaining
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same, roll_call
 from daskcast.store.files import absolute
 from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_run
 from daskcast.versions import own_versions
-from daskcast.work import Batch, BatchWork
+from daskcast.work import BatchWork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from distributed import Client
-    from numpy.typing import NDArray
 
     from daskcast.config import ForecastConfig, RunOptions
     from daskcast.engine import Scheduler
-    from daskcast.panel import Source
     from daskcast.records import BatchReceipt
     from daskcast.store import Marker
     from daskcast.tracking import ParentRun, Tracker, TrackingInfo, TrackingSummary
@@ -167,7 +164,7 @@ class _Stages:
 
     def look_for_run(self) -> None:
         """Open the run to go on with; refuse early a folder that holds one."""
-        if self.options.resume:
+        if self.options.resume or self.options.retry_failed:
             self.folder = RunFolder.open(self.url)
             return
         try:
@@ -185,7 +182,7 @@ class _Stages:
         if isinstance(data, str | os.PathLike):
             self.about_data["path"] = absolute(data)
         self.counts = Counts(entities=len(self.source.ids))
-        self.left = np.arange(self.counts.entities)
+        self.left = Remaining.all_of(self.source)
         logger.info("read %d rows of %d entities", self.source.n_rows, self.counts.entities)
         if self.folder is not None:
             self.resume(self.folder)
@@ -196,14 +193,17 @@ class _Stages:
             raise StoreError(*[f"{told}; resume with the same, or start anew" for told in problems])
         n_removed = len(folder.clean())
         self.recount(folder)
+        attempt = folder.manifest.get("attempt", 1) + self.options.retry_failed
+        self.left = Remaining.of(folder, sorted(self.finished), self.source, attempt)
+        self.counts = self.counts.without(self.left.before, n_batches=len(self.left.again))
         self.n_before = self.counts.done
-        done = folder.finished_ids()
-        left = [i for i, unique_id in enumerate(self.source.ids) if unique_id not in done]
-        self.left = np.array(left, dtype=np.int64)
         logger.info(
-            "resumed: %d entities are done, %d are left; removed %d files that did not count",
+            "resumed, attempt %d: %d entities are done, %d are left, %d of them done before; "
+            "removed %d files that did not count",
+            attempt,
             self.n_before,
-            len(left),
+            len(self.left),
+            sum(self.left.before.values()),
             n_removed,
         )
 
@@ -232,6 +232,9 @@ class _Stages:
                 self.folder = RunFolder.create(self.url, self.manifest)
             else:
                 self.manifest = self.folder.manifest
+                if self.left.again:
+                    self.manifest["attempt"] = self.left.attempt
+                    self.write_manifest()
 
     def first_manifest(self) -> dict[str, Any]:
         one = self.source.select(np.array([0])).load()
@@ -240,6 +243,7 @@ class _Stages:
             "config": self.config.to_dict(),
             "data": {**self.about_data, "times": times},
             "versions": own_versions(),
+            "attempt": self.left.attempt,
             "counts": asdict(self.counts),
             "seconds": {},
             "mlflow": {},
@@ -259,7 +263,8 @@ class _Stages:
             n_trials=self.config.trials,
         )
         for name, marker in self.finished.items():
-            self.writer.batch_done(name, marker.n_entities)
+            if name not in self.left.again:
+                self.writer.batch_done(name, marker.n_entities)
 
     def parent(self, now: TrackingInfo) -> ParentRun:
         """Describe the parent run; a resumed run goes on with its own, in the same store."""
@@ -303,17 +308,14 @@ class _Stages:
                 self.options.entity_timeout, round(MEMORY_SHARE * memory_of_slot(scheduler))
             )
             work = BatchWork(self.folder, self.config, self.name, stores=shared, limits=limits)
-            run_batches(self.batches(scheduler), work, scheduler, self.on_receipt)
-
-    def batches(self, scheduler: Scheduler) -> Sequence[Batch]:
-        packed = pack(
-            self.source.sizes[self.left],
-            n_workers=n_slots(scheduler),
-            batch_size=self.options.batch_size,
-        )
-        first = 1 + max((_number(name) for name in self.finished), default=0)
-        self.n_batches = len(self.finished) + len(packed)
-        return _Batches(self.source, [self.left[chosen] for chosen in packed], first)
+            batches = self.left.batches(
+                self.source,
+                n_workers=n_slots(scheduler),
+                batch_size=self.options.batch_size,
+                first=1 + max((_number(name) for name in self.finished), default=0),
+            )
+            self.n_batches = len(self.finished) + len(batches) - len(self.left.again)
+            run_batches(batches, work, scheduler, self.on_receipt)
 
     def on_receipt(self, receipt: BatchReceipt) -> None:
         self.counts = self.counts.plus(receipt)
@@ -329,10 +331,14 @@ class _Stages:
         assert self.folder is not None
         self.recount(self.folder)
         counts = self.counts
-        return (
+        told = (
             f"{counts.batches:,} of {self.n_batches:,} batches are finished and kept, "
             f"{counts.done:,} of {counts.entities:,} entities"
         )
+        if not self.left.again:
+            return told
+        left = Remaining.of(self.folder, sorted(self.finished), self.source, self.left.attempt)
+        return f"{told}; {sum(left.before.values()):,} of them are left to be done again"
 
     def finish(self) -> None:
         """Check that every entity has come to exactly one end; write the manifest and the page."""
@@ -384,42 +390,6 @@ class _Stages:
         began = self.work_began
         seconds = 0.0 if began is None else time.perf_counter() - began
         self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
-
-
-class _Batches(Sequence[Batch]):
-    """The batches of a run, each made when it is asked for.
-
-    Parameters
-    ----------
-    source : Source
-    packed : sequence of ndarray of int64
-        Positions of the entities of each batch.
-    first : int
-        Number of the first batch.
-    """
-
-    def __init__(self, source: Source, packed: Sequence[NDArray[np.int64]], first: int) -> None:
-        self._source = source
-        self._packed = packed
-        self._first = first
-
-    def __len__(self) -> int:
-        return len(self._packed)
-
-    @overload
-    def __getitem__(self, at: int) -> Batch: ...
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[Batch]: ...
-    def __getitem__(self, at: int | slice) -> Batch | Sequence[Batch]:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
-        chosen = self._packed[at]
-        return Batch(
-            f"b{self._first + at:05d}",
-            self._source.select(chosen),
-            len(chosen),
-            kept=kept_of(self._source, chosen),
-        )
 
 
 def check_models(config: ForecastConfig) -> None:

@@ -80,6 +80,16 @@ class Counts:
             batches=self.batches + 1,
         )
 
+    def without(self, ended: Mapping[str, int], *, n_batches: int) -> Counts:
+        """Take out entities that are done again, by how they ended, and their batches."""
+        return Counts(
+            entities=self.entities,
+            ok=self.ok - ended.get("ok", 0),
+            fallback=self.fallback - ended.get("fallback", 0),
+            failed=self.failed - ended.get("failed", 0),
+            batches=self.batches - n_batches,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -46,6 +46,8 @@ class Batch:
         What an earlier fit left, by id; None searches.
     apart : bool
         Work on the entities in a process of their own: workers died of this batch before.
+    amends : bool
+        Whether these are some of the entities of a batch of that name that is durable already.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Batch:
     attempt: int = 1
     kept: Mapping[str, Kept] | None = None
     apart: bool = False
+    amends: bool = False
 
     def __dask_tokenize__(self) -> str:
         """Give a new name each time: a key seen before would bring its old result or error."""
@@ -96,7 +99,14 @@ class BatchWork:
                 results = self._forecast(batch, series, settings)
             _check_complete(batch, series, results)
         computed = Computed(
-            self.folder, batch.name, results, records, watch.cpu_s, watch.wall_s, logs.this_worker()
+            self.folder,
+            batch.name,
+            results,
+            records,
+            watch.cpu_s,
+            watch.wall_s,
+            logs.this_worker(),
+            amends=batch.amends,
         )
         return computed.store() if self.stores else computed
 
@@ -121,13 +131,15 @@ class Computed:
     cpu_s: dict[str, float]
     wall_s: float
     worker: str
+    amends: bool = False
 
     def store(self) -> BatchReceipt:
         """Make it durable and give its receipt; StoppedError where there is no room for more."""
         watch = _Stopwatch()
         try:
             with watch.stage("store"):
-                self.folder.write_batch(self.batch, self.results, self.records)
+                write = self.folder.amend_batch if self.amends else self.folder.write_batch
+                write(self.batch, self.results, self.records)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise

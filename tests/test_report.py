@@ -553,7 +553,7 @@ def test_a_run_remembers_where_its_data_was(tmp_path: Path) -> None:
 def test_a_second_attempt_replaces_the_first(folder: RunFolder) -> None:
     """An entity that was tried again counts once, as it ended."""
     folder.write_batch("b00000", [lost("JFK"), result("LGA")])
-    folder.write_batch("retry-1", [replace(result("JFK"), attempt=2)])
+    folder.amend_batch("b00000", [replace(result("JFK"), attempt=2)])
     write_report(folder)
     assert "2 ok" in text(read_page(folder))
     assert "0 failed" in text(read_page(folder))

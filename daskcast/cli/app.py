@@ -226,7 +226,7 @@ def _how_to_go_on(ctx: click.Context, out: str) -> str:
         RunFolder.open(out)
     except StoreError:
         return "nothing was begun; the same command starts again"
-    given = [arg for arg in ctx.meta[_ARGS] if arg != "--resume"]
+    given = [arg for arg in ctx.meta[_ARGS] if arg not in {"--resume", "--retry-failed"}]
     if not any(arg == "--out" or arg.startswith("--out=") for arg in given):
         given += ["--out", out]
     if ctx.info_name == "demo":

@@ -174,6 +174,10 @@ _OUT = [_option("--out", about="Run folder, a path or URL.", default="runs/EXPER
 
 _ENDS = [
     _flag("--resume", about="Go on with the run in --out."),
+    _flag(
+        "--retry-failed", about="Go on with it, and do what failed or fell back once more, as a "
+        "new attempt.",
+    ),
     _option(
         "--entity-timeout", about="Seconds that one entity may take; one that takes longer is "
         "stopped, and failed.", type=float, default="none", metavar="S",

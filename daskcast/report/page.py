@@ -65,7 +65,7 @@ def write_report(folder: RunFolder, source: Source | None = None) -> None:
     if source is None:
         source = _source_again(folder.manifest)
     entities = _accounts(folder)
-    found = _last(choose.outlook(folder, sorted(set(entities["batch"]))))
+    found = choose.outlook(folder, sorted(set(entities["batch"])))
     history = (
         choose.histories(source, choose.candidates(entities, found)) if source is not None else {}
     )
@@ -87,16 +87,7 @@ def _accounts(folder: RunFolder) -> pd.DataFrame:
         for part in stream(folder, "entities", _COLUMNS)
     ]
     entities: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    if (entities["attempt"] > 1).any():
-        entities = entities.sort_values("attempt", kind="stable")
-    return _last(entities)
-
-
-def _last(table: pd.DataFrame) -> pd.DataFrame:
-    """Keep the last row of each entity; where each has one, without a copy."""
-    if table["unique_id"].is_unique:
-        return table
-    return table.drop_duplicates("unique_id", keep="last")
+    return entities
 
 
 def _source_again(manifest: Mapping[str, Any]) -> Source | None:
@@ -286,9 +277,8 @@ def _plots_of(
     about = entities[entities["unique_id"].isin(list(shown))]
     batches = sorted(set(about["batch"]))
     forecasts = choose.last_window(folder.read("forecasts", batches).to_pandas())
-    params = folder.read("entities", batches, columns=["unique_id", "attempt", "params"])
-    texts = params.to_pandas().sort_values("attempt", kind="stable")
-    texts = texts.drop_duplicates("unique_id", keep="last").drop(columns="attempt")
+    params = folder.read("entities", batches, columns=["unique_id", "params"])
+    texts = params.to_pandas()
     return plots_of(shown, about.merge(texts, on="unique_id"), forecasts, history)
 
 

@@ -22,8 +22,8 @@ import pyarrow as pa
 from daskcast.errors import StoreError
 from daskcast.logs import redacted_record, to_line
 from daskcast.redact import redact_uri
+from daskcast.store import amend, query
 from daskcast.store import manifest as manifests
-from daskcast.store import query
 from daskcast.store.commit import commit
 from daskcast.store.files import absolute, files_at, is_local
 from daskcast.store.layout import (
@@ -191,6 +191,35 @@ class RunFolder:
             parts["logs"] = content, Part.of(content, len(logs))
         marker = Marker.of(batch, results, {table: part for table, (_, part) in parts.items()})
         return commit(files, parts, marker, self.place)
+
+    def amend_batch(
+        self, batch: str, results: Sequence[EntityResult], logs: Sequence[Mapping[str, Any]] = ()
+    ) -> Marker:
+        """Put new results of some of its entities into a batch that is durable.
+
+        The rows of all others stay as they are, the logs are added to. A task that runs twice
+        does no harm. A crash while the files are written leaves a batch that does not count: a
+        resumed run does all of it again.
+
+        Parameters
+        ----------
+        batch : str
+        results : sequence of EntityResult
+        logs : sequence of mapping
+            Records as of :func:`daskcast.logs.capture`.
+
+        Returns
+        -------
+        Marker
+
+        Raises
+        ------
+        StoreError
+            The batch does not count, or has no such entities.
+        OSError
+            The place took no more.
+        """
+        return amend.amend_batch(self, batch, results, _lines(logs))
 
     def _parts(self, batch: str, results: Sequence[EntityResult]) -> dict[str, tuple[bytes, Part]]:
         """Encode the tables; forecasts without rows are left out where their type is unknown."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
+
     from daskcast.records import EntityResult
 
 FORMAT = 1
@@ -93,6 +95,22 @@ class Marker:
             n_trials=sum(len(result.trials) for result in results),
             ids=_digest_of([result.unique_id for result in results]),
             attempts=_digest_of([result.attempt for result in results]),
+            parts=dict(parts),
+        )
+
+    @classmethod
+    def of_table(cls, batch: str, entities: pa.Table, parts: Mapping[str, Part]) -> Marker:
+        """Describe a batch by its rows of ``entities``."""
+        states = entities["status"].to_pylist()
+        return cls(
+            batch=batch,
+            n_entities=len(states),
+            n_ok=states.count("ok"),
+            n_fallback=states.count("fallback"),
+            n_failed=states.count("failed"),
+            n_trials=sum(entities["n_trials"].to_pylist()),
+            ids=_digest_of(entities["unique_id"].to_pylist()),
+            attempts=_digest_of(entities["attempt"].to_pylist()),
             parts=dict(parts),
         )
 

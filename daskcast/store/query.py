@@ -117,13 +117,12 @@ def entity_view(folder: RunFolder, unique_id: str) -> EntityView:
 
 
 def _find(folder: RunFolder, unique_id: str) -> dict[str, Any]:
-    """Give the entity's row; of several attempts the last."""
-    ids = folder.read("entities", columns=["unique_id", "attempt", "batch"])
+    """Give the entity's row."""
+    ids = folder.read("entities", columns=["unique_id", "batch"])
     found = ids.filter(pc.equal(ids["unique_id"], unique_id)).to_pylist()
     if not found:
         raise StoreError(_no_such(folder.place, unique_id, ids["unique_id"].to_pylist()))
-    last = max(found, key=lambda row: (row["attempt"], row["batch"]))
-    return _rows(folder, "entities", last["batch"], unique_id)[-1]
+    return _rows(folder, "entities", found[-1]["batch"], unique_id)[-1]
 
 
 def _rows(folder: RunFolder, table: Table, batch: str, unique_id: str) -> list[dict[str, Any]]:

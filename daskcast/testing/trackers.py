@@ -98,7 +98,7 @@ def child_of(parent_id: str, entity: str = "JFK", *, attempt: int = 1) -> ChildR
         params={"trend": "Ad", "alpha": "0.25"},
         tags={"daskcast.run_key": key, "daskcast.entity": entity},
         metrics=(MetricPoint("cv_mase", 0.875, 0, 30), *losses),
-        supersedes=run_key(parent_id, entity, attempt - 1) if attempt > 1 else "",
+        supersedes=tuple(run_key(parent_id, entity, i) for i in range(1, attempt)),
     )
 
 

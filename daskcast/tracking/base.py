@@ -90,8 +90,8 @@ class ChildRun:
     metrics : tuple of MetricPoint
     trials : tuple of ChildRun
         Runs below this one.
-    supersedes : str
-        Key of the run of the attempt before, empty for a first attempt.
+    supersedes : tuple of str
+        Keys of the runs of the attempts before.
     """
 
     key: str
@@ -102,7 +102,7 @@ class ChildRun:
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[MetricPoint, ...] = ()
     trials: tuple[ChildRun, ...] = ()
-    supersedes: str = ""
+    supersedes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

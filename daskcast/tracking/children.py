@@ -108,7 +108,7 @@ def _child(row: Row, trials: Sequence[Row], parent_id: str, *, detail: str) -> C
             *_losses(trials),
         ),
         trials=runs,
-        supersedes=run_key(parent_id, entity, attempt - 1) if attempt > 1 else "",
+        supersedes=tuple(run_key(parent_id, entity, i) for i in range(1, attempt)),
     )
 
 

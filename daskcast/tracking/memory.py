@@ -138,6 +138,6 @@ class MemoryTracker:
             self._write(trial, run.run_id)
         if child.supersedes:
             for other in self.runs.values():
-                if other.tags.get(KEY_TAG) == child.supersedes:
+                if other.tags.get(KEY_TAG) in child.supersedes:
                     other.tags["daskcast.superseded_by"] = run.run_id
         run.status, run.end_ms = child.status.value, start + child.duration_ms

@@ -276,9 +276,8 @@ class MlflowTracker:
             trials = self._children_of(run_id) if found else {}
             for trial in child.trials:
                 self._send(trial, run_id, trials)
-        if child.supersedes in known:
-            tag = RunTag(SUPERSEDED_TAG, run_id)
-            self._store.set_tag(known[child.supersedes].run_id, tag)
+        for key in known.keys() & set(child.supersedes):
+            self._store.set_tag(known[key].run_id, RunTag(SUPERSEDED_TAG, run_id))
         self._end(run_id, child.status, start + child.duration_ms)
         if parent_id == self._open().run_id:
             self._known[child.key] = _Known(run_id, ended=True)

@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 
 CODES = {"segfault": 4.5, "exit": 5.5, "kill": 6.5, "memory": 7.5, "endless": 8.5, "once": 9.5}
+CODES |= {"ill": 10.5, "quits": 11.5}
 #: the file that tells whether ``once`` was there before
 SEEN = "DASKCAST_TESTS_SEEN"
+#: the file without which ``ill`` and ``quits`` do no harm
+ILL = "DASKCAST_TESTS_ILL"
 
 
 class Poison:
     """Forecasts the mean, unless it is told to do harm."""
+
+    def __init__(self, ill: str = "") -> None:
+        self.ill = ill
 
     def fit(self, y: Any) -> Poison:
         """Do what the ratio of the first two values says."""
@@ -46,6 +52,8 @@ class Poison:
             if not seen.exists():
                 seen.touch()
                 os._exit(4)
+        elif Path(self.ill or os.environ[ILL]).exists():
+            raise RuntimeError("ill") if name == "ill" else SystemExit("quits")
 
     def predict(self, h: int) -> Any:
         """Repeat the mean."""

@@ -65,9 +65,9 @@ def test_the_blend_of_trials(folder: RunFolder) -> None:
 
 
 def test_the_last_attempt_is_shown(folder: RunFolder) -> None:
-    """Of an entity that was done again in a batch of its own, the later attempt counts."""
-    folder.write_batch("b2", [failed_result("JFK")])
-    folder.write_batch("b1", [ok_result("JFK", attempt=2)])
+    """Of an entity that was done again the later attempt counts."""
+    folder.write_batch("b1", [failed_result("JFK"), ok_result("LGA")])
+    folder.amend_batch("b1", [ok_result("JFK", attempt=2)])
     assert (folder.entity("JFK").status, folder.entity("JFK").attempt) == (Status.OK, 2)
 
 

@@ -124,7 +124,7 @@ def test_a_retried_entity_supersedes_its_last_attempt(runs_of, results_of):
     (result,) = results_of("JFK")
     (run,) = runs_of(dataclasses.replace(result, attempt=2))
     assert run.key == run_key(PARENT, "JFK", 2)
-    assert run.supersedes == run_key(PARENT, "JFK", 1)
+    assert run.supersedes == (run_key(PARENT, "JFK", 1),)
 
 
 def test_detail_trial_adds_a_run_for_each_trial(runs_of, results_of):
