@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from daskcast.described import described
 from daskcast.errors import ConfigError
+from daskcast.option_checks import at_least, at_most, is_list, is_number, one_of, seconds, typed
 from daskcast.records import Columns
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class ForecastConfig:
 
     def __post_init__(self) -> None:
         problems = [*_numbers(self), *_choices(self), *_columns(self), *_levels(self.level)]
-        problems += _typed(self, bool, "true or false", "non_negative")
+        problems += typed(self, bool, "true or false", "non_negative")
         if problems:
             raise ConfigError(*problems)
         object.__setattr__(self, "level", tuple(sorted(_plain(x) for x in self.level)))
@@ -229,15 +229,15 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         problems = [
-            *_at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
-            *_one_of(self, "track_detail", TRACK_DETAILS),
+            *at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
+            *one_of(self, "track_detail", TRACK_DETAILS),
             *_executor(self.cluster),
-            *_seconds(self, "entity_timeout"),
-            *_typed(self, str, "text", "experiment", "out", "tracking_uri"),
-            *_typed(self, bool, "true or false", "resume", "retry_failed", "strict", "tracking"),
+            *seconds(self, "entity_timeout"),
+            *typed(self, str, "text", "experiment", "out", "tracking_uri"),
+            *typed(self, bool, "true or false", "resume", "retry_failed", "strict", "tracking"),
             *_tags(self.tags),
         ]
-        if not (_is_number(self.max_failed) and 0 <= self.max_failed <= 1):
+        if not (is_number(self.max_failed) and 0 <= self.max_failed <= 1):
             problems.append(f"max_failed must be a share from 0 to 1, found {self.max_failed!r}")
         if problems:
             raise ConfigError(*problems)
@@ -295,19 +295,12 @@ def _plain(level: float) -> float:
 
 
 def _numbers(config: ForecastConfig) -> list[str]:
-    problems = _at_least(config, 1, "h", "trials", *_STEPS)
-    problems += _at_least(config, 0, "seed", *_WINDOWS)
-    problems += _at_most(config, MOST_STEPS, "h", "trials", *_STEPS, *_WINDOWS)
+    problems = at_least(config, 1, "h", "trials", *_STEPS)
+    problems += at_least(config, 0, "seed", *_WINDOWS)
+    problems += at_most(config, MOST_STEPS, "h", "trials", *_STEPS, *_WINDOWS)
     if not isinstance(config.refit, bool):
-        problems += _at_least(config, 1, "refit")
-    return [*problems, *_seconds(config, "search_seconds")]
-
-
-def _seconds(config: ForecastConfig | RunOptions, name: str) -> list[str]:
-    value = getattr(config, name)
-    if value is None or (_is_number(value) and 0 < value < math.inf):
-        return []
-    return [f"{name} must be a number above 0, found {value!r}"]
+        problems += at_least(config, 1, "refit")
+    return [*problems, *seconds(config, "search_seconds")]
 
 
 def _choices(config: ForecastConfig) -> list[str]:
@@ -319,12 +312,12 @@ def _choices(config: ForecastConfig) -> list[str]:
         ("gaps", GAPS),
         ("duplicates", DUPLICATES),
     ):
-        problems += _one_of(config, name, allowed)
+        problems += one_of(config, name, allowed)
     return [*problems, *_models(config.models)]
 
 
 def _models(models: Any) -> list[str]:
-    if not _is_list(models):
+    if not is_list(models):
         return [f"models must be a list of names, found {models!r}"]
     if not models:
         return ["models is empty; name at least one model family"]
@@ -342,7 +335,7 @@ def _is_model(model: object) -> bool:
 
 
 def _columns(config: ForecastConfig) -> list[str]:
-    problems = _typed(config, str, "text", "id_col", "time_col", "target_col", "freq")
+    problems = typed(config, str, "text", "id_col", "time_col", "target_col", "freq")
     if problems:
         return problems
     names = (config.id_col, config.time_col, config.target_col)
@@ -352,11 +345,11 @@ def _columns(config: ForecastConfig) -> list[str]:
 
 
 def _levels(levels: Sequence[float]) -> list[str]:
-    if not _is_list(levels):
+    if not is_list(levels):
         return [f"level must be a list of percentages, such as [80, 95], found {levels!r}"]
     if not levels:
         return ["level is empty; give at least one, such as 80"]
-    wrong = [x for x in levels if not _is_number(x) or not 0 < x <= _HIGHEST_LEVEL]
+    wrong = [x for x in levels if not is_number(x) or not 0 < x <= _HIGHEST_LEVEL]
     if wrong:
         return [f"level must lie between 0 and {_HIGHEST_LEVEL} (percent), found {wrong}"]
     shares = [x for x in levels if x < 1]
@@ -368,57 +361,10 @@ def _levels(levels: Sequence[float]) -> list[str]:
     return []
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
-
-
-def _given(config: ForecastConfig | RunOptions, names: Sequence[str]) -> list[tuple[str, Any]]:
-    """List names and values, without those that are None and may be."""
-    optional = {f.name for f in dataclasses.fields(config) if f.default is None}
-    values = [(name, getattr(config, name)) for name in names]
-    return [(name, v) for name, v in values if v is not None or name not in optional]
-
-
-def _at_least(config: ForecastConfig | RunOptions, low: int, *names: str) -> list[str]:
-    return [
-        f"{name} must be a whole number of at least {low}, found {value!r}"
-        for name, value in _given(config, names)
-        if not (isinstance(value, int) and _is_number(value) and value >= low)
-    ]
-
-
-def _at_most(config: ForecastConfig, high: int, *names: str) -> list[str]:
-    """Refuse a slip of the keyboard before it fills memory: arrays of this length are made."""
-    return [
-        f"{name} must be at most {high:,}, found {value:,}"
-        for name, value in _given(config, names)
-        if isinstance(value, int) and value > high
-    ]
-
-
-def _typed(config: ForecastConfig | RunOptions, kind: type, called: str, *names: str) -> list[str]:
-    return [
-        f"{name} must be {called}, found {value!r}"
-        for name, value in _given(config, names)
-        if not isinstance(value, kind)
-    ]
-
-
 def _tags(tags: object) -> list[str]:
     if isinstance(tags, Mapping) and all(isinstance(x, str) for pair in tags.items() for x in pair):
         return []
     return [f"tags must map text to text, found {tags!r}"]
-
-
-def _one_of(config: ForecastConfig | RunOptions, name: str, allowed: Sequence[str]) -> list[str]:
-    value = getattr(config, name)
-    return (
-        [] if value in allowed else [f"{name} must be one of {', '.join(allowed)}; found {value!r}"]
-    )
 
 
 def _executor(cluster: object) -> list[str]:
