@@ -58,6 +58,7 @@ class Where(TypedDict, total=False):
     out: str | PathLike[str] | None
     resume: bool
     retry_failed: bool
+    entity_timeout: float | None
     on_progress: Callable[[Progress], None] | None
 
 

@@ -82,8 +82,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
     -----
     The methods that compute take keywords for where and how: ``client``, ``cluster``, ``workers``,
     ``threads_per_worker``, ``batch_size``, ``tracking``, ``experiment``, ``track_detail``,
-    ``tags``, ``out``, ``resume``, ``on_progress``; see :func:`daskcast.forecast`. None of them
-    changes a forecast. Options that are changed after a fit take effect at the next one.
+    ``tags``, ``out``, ``resume``, ``retry_failed``, ``entity_timeout``, ``on_progress``; see
+    :func:`daskcast.forecast`. None of them changes a forecast. Options that are
+    changed after a fit take effect at the next one.
 
     Examples
     --------

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from traceback import format_exception
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,19 @@ class Columns:
     target: str = "y"
 
 
+MOST_TEXT = 40_000
+"""Characters kept of a message or a traceback."""
+
+
+def _bounded(text: str) -> str:
+    """Take the middle out of what is longer than anybody reads, and say so."""
+    n_left_out = len(text) - MOST_TEXT
+    if n_left_out <= 0:
+        return text
+    half = MOST_TEXT // 2
+    return f"{text[:half]}\n... {n_left_out:,} characters are left out ...\n{text[-half:]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an entity fell back or has no forecast.
@@ -67,6 +81,28 @@ class Failure:
     error_type: str
     message: str
     traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, *, traced: bool = False) -> Self:
+        """Describe an exception, also one that cannot tell its own text.
+
+        Parameters
+        ----------
+        error : BaseException
+        traced : bool
+            With its traceback.
+
+        Examples
+        --------
+        >>> Failure.of(ValueError("expected 3 observations"))
+        Failure(error_type='ValueError', message='expected 3 observations', traceback='')
+        """
+        try:
+            message = str(error)
+        except Exception as own:  # noqa: BLE001 - the class is other people's code
+            message = f"its text cannot be had: its __str__ raises {type(own).__name__}"
+        trace = "".join(format_exception(error)) if traced else ""
+        return cls(type(error).__name__, _bounded(message), _bounded(trace))
 
 
 @dataclass(frozen=True, slots=True)

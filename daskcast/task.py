@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-import traceback
 from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
@@ -92,10 +91,11 @@ def run_entity(
             # overflow inside a hopeless form is an expected outcome of trying it
             with np.errstate(all="ignore"):
                 result = _run(series, settings) if kept is None else _cook(series, settings, kept)
-        # One entity's trouble never stops another's; neither does a model that calls sys.exit.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            failure = Failure(type(error).__name__, str(error), traceback.format_exc())
-            result = _failed(series, failure)
+        # One entity's trouble never stops another's, whatever a model raises.
+        except KeyboardInterrupt:  # of the person at the keyboard
+            raise
+        except BaseException as error:  # noqa: BLE001
+            result = _failed(series, Failure.of(error, traced=True))
         _log(result)
     return replace(result, seconds=time.perf_counter() - begun, attempt=attempt)
 
@@ -164,7 +164,7 @@ def _from_the_end(series: Series, settings: TaskSettings) -> EntityResult:
         )
         return _tuned_result(plain, settings, tuned, unit)
     except EntityError as error:
-        return _fallback(plain, settings, Failure(type(error).__name__, str(error)), unit)
+        return _fallback(plain, settings, Failure.of(error), unit)
 
 
 @lru_cache(maxsize=16)
@@ -299,7 +299,7 @@ def _by_recipe(
     try:
         return _cooked(series, settings, recipe, refit=refit)
     except EntityError as error:
-        return _fallback(series, settings, Failure(type(error).__name__, str(error)), recipe.unit)
+        return _fallback(series, settings, Failure.of(error), recipe.unit)
 
 
 def _cooked(series: Series, settings: TaskSettings, recipe: Recipe, *, refit: bool) -> EntityResult:

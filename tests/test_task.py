@@ -484,6 +484,48 @@ def test_a_model_that_exits_has_failed(broken):
     assert (result.failure.error_type, result.failure.message) == ("SystemExit", "enough")
 
 
+class MuteError(Exception):
+    """Cannot tell its text, nor be pickled."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    def __reduce__(self):
+        raise RuntimeError("no pickle")
+
+
+class CancelledError(BaseException):
+    """No Exception, as those of asyncio are."""
+
+
+@pytest.mark.parametrize(
+    "error", [GeneratorExit(), MuteError(), CancelledError("gone"), StopIteration()]
+)
+def test_whatever_a_model_raises_is_the_trouble_of_its_entity(broken, error):
+    """Also what is no Exception, and what cannot be pickled or even told."""
+    result = run_entity(entity(airport()), broken(error))
+    assert result.status is Status.FAILED
+    assert result.failure.error_type == type(error).__name__
+    assert pickle.loads(pickle.dumps(result)).failure == result.failure
+    assert "Traceback" in result.failure.traceback
+
+
+def test_an_endless_message_is_kept_at_both_ends(broken):
+    """The row of an entity stays small, and says how much it leaves out."""
+    result = run_entity(entity(airport()), broken(RuntimeError("a" * 10**7 + "end")))
+    for text in (result.failure.message, result.failure.traceback):
+        assert len(text) < 50_000
+        assert text.strip().endswith("end")
+        assert "characters are left out" in text
+    assert "9,960,003 characters" in result.failure.message
+
+
+def test_who_presses_the_keys_stops_the_run(broken):
+    """Ctrl-C is no trouble of an entity."""
+    with pytest.raises(KeyboardInterrupt):
+        run_entity(entity(airport()), broken(KeyboardInterrupt()))
+
+
 def test_an_expected_failure_of_one_family_leaves_the_others(broken):
     """A family that says it cannot is a failed trial; the entity is well without it."""
     result = run_entity(entity(airport()), broken(EntityError("cannot")))
