@@ -22,6 +22,7 @@ from poison import Poison, values
 
 from daskcast import OwnModel, cluster, demo, pipeline
 from daskcast.config import ForecastConfig, RunOptions
+from daskcast.engine import flight
 from daskcast.errors import StoppedError
 from daskcast.store import RunFolder
 
@@ -174,6 +175,47 @@ def test_workers_killed_again_and_again(
     options = {"cluster": "local", "workers": 2, "on_progress": on_progress}
     folder = run(airports, PLAIN, tmp_path / "run", **options).folder
     assert len(killed) > 4
+    assert forecasts(folder) == expected
+
+
+def deafen(dask_scheduler: Any) -> None:
+    """Lose what the scheduler sends to one of its workers from now on; heartbeats go on."""
+    stream = dask_scheduler.stream_comms[min(dask_scheduler.workers)]
+    stream.send = lambda *_messages: None
+
+
+@pytest.mark.parametrize("nannies", [True, False])
+def test_lost_messages_lose_no_batch(
+    nannies: bool,
+    airports: pd.DataFrame,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker that waits for work, while the scheduler waits for it, is started again.
+
+    One that nobody can start again stops the run, which then goes on elsewhere.
+    """
+    monkeypatch.setattr(flight, "QUIET_S", 2.0)
+    monkeypatch.setattr(flight, "TICK_S", 1.0)
+    deaf: list[int] = []
+
+    def on_progress(progress: Progress) -> None:
+        if progress.counts.batches >= 3 and not deaf:
+            deaf.append(progress.counts.batches)
+            client.run_on_scheduler(deafen)
+
+    how = {"n_workers": 2, "threads_per_worker": 1, "processes": nannies}
+    with LocalCluster(**how, **QUIET) as there, Client(there) as client:
+        options = {"client": client, "on_progress": on_progress}
+        if nannies:
+            folder = run(airports, PLAIN, tmp_path / "run", **options).folder
+        else:
+            with pytest.raises(StoppedError, match=r"the cluster has lost batches: .*nanny"):
+                run(airports, PLAIN, tmp_path / "run", **options)
+            again = {"cluster": "serial", "resume": True}
+            folder = run(airports, PLAIN, tmp_path / "run", **again).folder
+    assert deaf
     assert forecasts(folder) == expected
 
 

@@ -24,6 +24,7 @@ from dask import config
 from dask.base import annotate
 
 from daskcast.engine.graph import parts_of
+from daskcast.engine.watch import Watch
 from daskcast.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ MOST_SILENT_S = 300.0
 
 TICK_S = 5.0
 """How often it is looked for workers while nothing comes back."""
+
+QUIET_S = 60.0
+"""How long nothing may come back before it is asked who still works."""
 
 LOST = "the cluster was lost or cancelled the work"
 
@@ -88,7 +92,8 @@ class _Flight:
         self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._deaths: Counter[str] = Counter()
         self._n_launched = 0
-        self._seen = time.monotonic()
+        self._watch = Watch(client)
+        self._seen = self._came = time.monotonic()
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -116,7 +121,11 @@ class _Flight:
             future = self._landed.get(timeout=TICK_S)
         except queue.Empty:
             self._look_for_workers()
+            if time.monotonic() - self._came > QUIET_S:
+                self._watch.look()
             return
+        self._came = time.monotonic()
+        self._watch.rest()
         name = self._batches[future.key].name
         if future.status == "finished":
             outcomes = _result_of(future)

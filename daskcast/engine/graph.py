@@ -38,6 +38,11 @@ def _do_part(part: Sequence[Batch], work: Work) -> list[BatchReceipt | Computed]
     return outcomes
 
 
+def is_part(key: object) -> bool:
+    """Tell by its key whether a task is of such a graph."""
+    return _do_part.__name__ in str(key)
+
+
 def parts_of(batches: Sequence[Batch], work: Work) -> list[Delayed]:
     """One delayed part for each batch, in the order given. Nothing is computed here."""
     held = bag.from_sequence(batches, partition_size=1)
