@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 LOWEST = np.iinfo(np.int64).min
 NASTY = (
-    "JFK", "NA", "null", "nan", "None", "007", " x", " ", "x ", "a\nb", "a\r\nb", "\t", "\x00", "a\x00",
-    "../../etc/passwd", "C:\\con", "/", ".", "..", "a/b", "%s", "{0}", "{{7*7}}", "<script>x</script>",
-    "'; DROP TABLE x;--", "\u00e9", "e\u0301", "\u202eabc", "\U0001f6eb", "\ufeff", "x" * 5000, "True", "1e5",
+    "JFK", "NA", "null", "nan", "None", "007", " x", " ", "x ", "a\nb", "a\r\nb", "\t", "\x00",
+    "a\x00", "../../etc/passwd", "C:\\con", "/", ".", "..", "a/b", "%s", "{0}", "{{7*7}}",
+    "<script>x</script>", "'; DROP TABLE x;--", "\u00e9", "e\u0301", "\u202eabc", "\U0001f6eb",
+    "\ufeff", "x" * 5000, "True", "1e5",
 )  # fmt: skip
 PERIODS = {"MS": "M", "QS": "Q-DEC", "YS": "Y-DEC", "D": "D", "h": "h", "s": "s"}
 WIDTHS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -56,8 +57,10 @@ def ids(draw: Any, max_size: int) -> Ids:
     )
     kind = draw(
         st.sampled_from(
-            ["object", "object", "string", "string[pyarrow]", "arrow", "category"]
-            + ["int8", "int64", "uint64", "Int64", "Int16"]
+            [
+                *["object", "object", "string", "string[pyarrow]", "arrow", "category"],
+                *["int8", "int64", "uint64", "Int64", "Int16"],
+            ]
         )
     )
     if kind.lower().startswith(("int", "uint")):
@@ -151,7 +154,7 @@ def _whole_times(kind: str, plain: Any) -> Any:
     return plain if kind == "plain" and not missing.any() else pd.array(listed, dtype="Int64")
 
 
-def _dates(kind: str, plain: Any, freq: str) -> Any:
+def _dates(kind: str, plain: Any, freq: str) -> Any:  # noqa: PLR0911 - one for each type
     """Write dates in a type, or leave them where that cannot hold them."""
     missing = np.isnat(plain)
     known = plain[~missing]
@@ -193,7 +196,7 @@ def _periods(plain: Any, period: str) -> Any:
 
 def contained(frame: pd.DataFrame, kind: str) -> Any:
     """Give the frame, or a table of polars or pyarrow of it where that can hold it."""
-    if kind == "pandas":
+    if kind == "pandas" or isinstance(frame.dtypes.iloc[1], pd.PeriodDtype):
         return frame
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from daskcast import DataError, forecast
+from daskcast import ConfigError, DataError, forecast
 from daskcast.config import ForecastConfig
 from daskcast.panel import GridRules, open_source, regularise
 from daskcast.settings import TaskSettings
@@ -31,12 +31,13 @@ from daskcast.task import run_batch
 
 if TYPE_CHECKING:
     from panel_strategies import Panel, Told
+    from refused_tables import Refused
 
     from daskcast import Run
 
 FAILED = {
     "MissingTime", "DuplicateTimes", "InfiniteValue", "NoObservations", "TooShort",
-    "IrregularTimes", "GridTooLong", "Gap", "MissingValue", "EntityError",
+    "IrregularTimes", "GridTooLong", "TimeOutOfReach", "Gap", "MissingValue", "EntityError",
 }  # fmt: skip
 FALLBACK = {"TooShort", "Constant", "EntityError"}
 
@@ -58,7 +59,8 @@ def check(panel: Panel) -> Outcome:
         try:
             run = forecast(panel.data, cluster="serial", **panel.options)
         except DataError as error:
-            assert panel.doubtful, f"refused: {error}"
+            if not panel.doubtful:
+                raise AssertionError(f"refused: {error}") from error
             return Outcome(Counter(), Counter(), type(error).__name__)
         _check_again(panel, run)
     assert not told, f"warned: {[str(one.message) for one in told]}"
@@ -125,7 +127,7 @@ def _check_again(panel: Panel, run: Run) -> None:
     frame = run.forecasts
     names = [panel.options.get("id_col", "unique_id"), panel.options.get("time_col", "ds")]
     columns = [name for name in frame if name.startswith("daskcast")]
-    before = {i: part for i, part in frame.groupby(names[0], sort=False)}
+    before = dict(list(frame.groupby(names[0], sort=False)))
     config = _config(panel.options)
     source = open_source(_reordered(panel), config)
     positions = np.arange(len(source.ids))[:: 2 if len(source.ids) > 3 else 1]
@@ -169,3 +171,18 @@ def _reordered(panel: Panel) -> Any:
     if isinstance(data, pd.DataFrame):
         return data.iloc[order]
     return data[order] if hasattr(data, "with_columns") else data.take(order)
+
+
+def check_refused(call: Refused) -> None:
+    """Make a call that must be refused, and raise AssertionError where it is not, or wordlessly."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            run = forecast(call.data, cluster="serial", **call.options)
+        except (ConfigError, DataError) as error:
+            found: Exception = error
+        else:
+            raise AssertionError(f"{call.fault}: not refused, {run.counts}")
+    assert type(found) is call.error, f"{call.fault}: {type(found).__name__}: {found}"
+    assert call.words in str(found), f"{call.fault}: no {call.words!r} in {found}"
+    assert not told, f"{call.fault}: warned: {[str(one.message) for one in told]}"

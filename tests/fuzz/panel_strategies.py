@@ -34,8 +34,8 @@ VALUES = (
     "seasonal", "counts", "trend", "walk", "sparse", "constant", "zero", "negative", "shift",
     "huge", "tiny", "denormal", "scales", "near", "spike", "alternating",
 )  # fmt: skip
-VALUE_FAULTS = ("none", "none", "holes", "head", "tail", "all", "one", "inf", "-inf")
-TIME_FAULTS = ("none", "none", "none", "gaps", "gaps", "twice", "missing", "odd", "far")
+VALUE_FAULTS = (*["none"] * 16, "holes", "head", "tail", "all", "one", "inf", "-inf")
+TIME_FAULTS = (*["none"] * 10, "gaps", "gaps", "twice", "missing", "odd", "far", "ends")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Told:
     sound: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Panel:
     """A table with options, and what is known of each entity of it by its text."""
 
@@ -62,13 +62,19 @@ class Panel:
     #: whether most of the times are none, so that the table may be refused
     doubtful: bool = False
 
+    def __repr__(self) -> str:
+        """Write all rows: what hypothesis shows of a panel is all that there is of it."""
+        data = self.data.to_pandas() if hasattr(self.data, "to_pandas") else self.data
+        kinds = data.dtypes.astype(str).to_dict()
+        return f"{type(self.data)}\n{data.to_dict('list')}\n{kinds}\n{self.options}\n{self.told}"
+
 
 @dataclass(frozen=True)
 class _Entity:
     """Rows of one entity, and the grid that they come from."""
 
     times: Any
-    values: Any
+    seen: Any
     grid: Any
     complete: bool
     fault: str
@@ -113,7 +119,7 @@ def panels(draw: Any) -> Panel:
     owners = np.repeat(np.arange(len(sizes)), sizes)
     order = _order(owners, draw(st.sampled_from(["as made", "shuffled", "in turn"])))
     times = np.concatenate([one.times for one in entities])[order]
-    values = np.concatenate([one.values for one in entities])[order]
+    values = np.concatenate([one.seen for one in entities])[order]
     column, floats = draw(column_kinds.targets(values))
     frame = pd.DataFrame(
         {
@@ -132,7 +138,8 @@ def panels(draw: Any) -> Panel:
         draw(_container(_named(frame, options, draw))),
         options,
         told,
-        ordered=options["duplicates"] == "last" and any(e.fault == "twice" for e in entities),
+        ordered=options["duplicates"] == "last"
+        and any(one.fault in ("twice", "odd") for one in entities),
         doubtful=2 * int(np.count_nonzero(_is_missing(times))) > len(times),
     )
 
@@ -221,6 +228,8 @@ def _entities(draw: Any, freq: str, h: int) -> _Entity:
         times[seed % len(times)] += _off(times, freq)
     if fault == "far":
         times[-1] = times[-1] + 10_000 * (times[-1] - times[0] + 1)
+    if fault == "ends":
+        times[0], times[-1] = _ends(times)
     last = grid[rows.max() :][: h + 1]
     return _Entity(times, values[rows], last, len(rows) == n, fault)
 
@@ -228,7 +237,7 @@ def _entities(draw: Any, freq: str, h: int) -> _Entity:
 def _grid(draw: Any, freq: str, n: int) -> Any:
     """Continue a first time as pandas does."""
     if freq in WHOLE:
-        start = draw(st.sampled_from([0, 1, -7, 1977, 10**12, -(2**62), 2**62]))
+        start = draw(st.sampled_from([0, 1, -7, 1977, 10**12, -(2**61), 2**61]))
         return start + int(freq) * np.arange(n)
     day = draw(
         st.one_of(
@@ -277,6 +286,13 @@ def _is_missing(times: Any) -> Any:
     return times.astype("M8[us]").view(np.int64) == np.iinfo(np.int64).min
 
 
+def _ends(times: Any) -> Any:
+    """Give the first and the last time that can be."""
+    if times.dtype.kind == "M":
+        return np.array(["-290000-01-01", "290000-01-01"], times.dtype)
+    return -(2**63) + 1, 2**63 - 1
+
+
 def _off(times: Any, freq: str) -> Any:
     """Give what puts a time off its step."""
     if times.dtype.kind != "M":
@@ -286,7 +302,7 @@ def _off(times: Any, freq: str) -> Any:
 
 def _told(one: _Entity, values: Any, freq: str, options: dict[str, Any]) -> Told:
     """Tell what is known of an entity, with its values as the column holds them."""
-    if one.fault in ("missing", "far", "odd"):
+    if one.fault in ("missing", "far", "odd", "ends"):
         return Told(None, None, sound=False)
     given = "freq" in options
     sure = FREQS.get(freq, 3)
