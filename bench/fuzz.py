@@ -1,4 +1,4 @@
-"""Any panel against the invariants: is anybody lost, does anything but a forecast come back?
+"""Any panel against the invariants: is anybody lost, is anything wrong that comes back.
 
 Draws panels with the strategies of the tests, and judges each run by the same invariants; then
 tables that must be refused. Broken invariants are listed with the panel that broke them, and make

@@ -4,8 +4,8 @@ Covers finding unusable rows and every message about an entity's times and value
 problems of the whole table (``columns``) or repairing repeated times (``duplicates``).
 
 Each problem is a :class:`~daskcast.records.Failure` with one of these types: ``MissingTime``,
-``TimeOutOfReach``, ``DuplicateTimes``, ``InfiniteValue``, ``NoObservations``, ``TooShort``, ``IrregularTimes``,
-``GridTooLong``, ``Gap``, ``MissingValue``.
+``TimeOutOfReach``, ``DuplicateTimes``, ``InfiniteValue``, ``NoObservations``, ``TooShort``,
+``IrregularTimes``, ``GridTooLong``, ``Gap``, ``MissingValue``.
 
 Shapes: E entities, N rows.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from daskcast.records import Floats, Times
 
 _SHOWN = 3
-#: From 1970 in microseconds, or from zero: the distance between any two such times is a number, too.
+#: In microseconds from 1970, or from zero: no distance between two such times overflows.
 _FARTHEST = 2**62
 
 
