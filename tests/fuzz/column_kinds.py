@@ -196,7 +196,8 @@ def _periods(plain: Any, period: str) -> Any:
 
 def contained(frame: pd.DataFrame, kind: str) -> Any:
     """Give the frame, or a table of polars or pyarrow of it where that can hold it."""
-    if kind == "pandas" or isinstance(frame.dtypes.iloc[1], pd.PeriodDtype):
+    periods = any(isinstance(dtype, pd.PeriodDtype) for dtype in frame.dtypes)
+    if kind == "pandas" or periods:  # of pandas alone
         return frame
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False)
