@@ -2,7 +2,8 @@
 
 Draws panels with the strategies of the tests, and judges each run by the same invariants; then
 tables that must be refused. Broken invariants are listed with the panel that broke them, and make
-the exit code 1. The page of a run is written for every tenth panel. Usage: fuzz.py [--panels 5000] [--seed 0]
+the exit code 1. The page of a run is written for every tenth panel.
+Usage: fuzz.py [--panels 5000] [--seed 0]
 """
 
 from __future__ import annotations
