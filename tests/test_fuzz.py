@@ -10,7 +10,7 @@ from refused_tables import Refused, refused
 PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=200, suppress_health_check=PATIENT)
+@settings(max_examples=150, suppress_health_check=PATIENT)
 @given(panels())
 def test_every_panel_keeps_the_invariants(panel: Panel) -> None:
     """Whatever a table holds, every entity is accounted for as ``tests/fuzz/invariants`` says."""
