@@ -2,7 +2,7 @@
 
 Draws panels with the strategies of the tests, and judges each run by the same invariants; then
 tables that must be refused. Broken invariants are listed with the panel that broke them, and make
-the exit code 1. The page of a run is written for every tenth panel.
+the exit code 1.
 Usage: fuzz.py [--panels 5000] [--seed 0]
 """
 
@@ -13,10 +13,8 @@ import sys
 import time
 import traceback
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 from common import ROOT, write_result
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -34,12 +32,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 100
 PANELS_A_TABLE = 5
-PANELS_A_REPORT = 10
-
-
-def no_report() -> Any:
-    """Leave out the page of a run, which takes as long as all the rest and is not judged here."""
-    return mock.patch("daskcast.pipeline.write_report")
 
 
 @dataclass
@@ -58,8 +50,7 @@ class Found:
         """Judge a panel."""
         self.panels += 1
         try:
-            with nullcontext() if self.panels % PANELS_A_REPORT == 0 else no_report():
-                outcome = check(panel)
+            outcome = check(panel)
         except Exception:  # noqa: BLE001 - what is looked for
             self.broken.append(f"{panel}\n{traceback.format_exc()}")
             return
