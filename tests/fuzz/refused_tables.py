@@ -83,7 +83,10 @@ TABLES: dict[str, tuple[Callable[[pd.DataFrame], Any], str]] = {
     "target things": (lambda df: df.assign(y=_objects([object()], len(df))), "y"),
     "target zoned": (lambda df: df.assign(y=df["ds"].dt.tz_localize("UTC")), "y"),
     "target category": (lambda df: df.assign(y=pd.Categorical(df["y"].astype(str))), "numeric"),
-    "times zoned": (lambda df: df.assign(ds=df["ds"].dt.tz_localize("Asia/Tokyo")), "zone"),
+    "times zoned": (
+        lambda df: df.assign(ds=df["ds"].dt.tz_localize("UTC").dt.tz_convert("Asia/Tokyo")),
+        "zone",
+    ),
     "times zoned text": (lambda df: df.assign(ds="2024-01-01T00:00+02:00"), "zone"),
     "times zoned objects": (
         lambda df: df.assign(ds=df["ds"].dt.tz_localize("UTC").astype(object)),
