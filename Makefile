@@ -9,10 +9,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 ACCURACY ?=
 SCALE ?=
+FUZZ ?=
 BENCH ?= speed weights blends search inflation level_shift overhead executors families
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-accuracy bench-scale audit clean
+.PHONY: help demo test check format docs bench bench-accuracy bench-scale fuzz audit clean
 
 help:
 	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
@@ -23,6 +24,7 @@ help:
 	@echo "make bench   the benchmarks of speed; results in bench/results"
 	@echo "make bench-accuracy  forecasts against those of statsforecast; an hour the first time"
 	@echo "make bench-scale     1,000, 10,000 and 100,000 entities; an hour on two cores"
+	@echo "make fuzz    5,000 panels of every kind against the invariants; half an hour"
 	@echo "make audit   known vulnerabilities of what is installed; asks pypi.org"
 	@echo "make clean   remove environments and what was built"
 
@@ -98,6 +100,9 @@ bench-scale: $(VENV)/test.stamp
 	$(BIN)/python bench/scale.py $(SCALE)
 	$(BIN)/python bench/tail.py
 	$(BIN)/python bench/simulate.py
+
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python bench/fuzz.py $(FUZZ)
 
 clean:
 	rm -rf $(VENV) $(AUDIT) .venv-peers build dist docs/_build docs/reference/generated *.egg-info

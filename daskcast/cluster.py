@@ -9,6 +9,7 @@ what they run, because new processes import the script; notebooks and the comman
 
 from __future__ import annotations
 
+import functools
 import logging
 import multiprocessing
 import os
@@ -18,7 +19,6 @@ import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -162,14 +162,16 @@ def _prepare_driver(stack: ExitStack, on_warm_up: Callable[[], None]) -> None:
     stack.enter_context(blas_at_one())
 
 
+@functools.cache
 def _warm_up() -> None:
+    """Warm this process up, once."""
     from daskcast import task  # noqa: PLC0415 - heavy: where the work is done
 
     task.warm_up()
 
 
 def _open_processes(n: int, stack: ExitStack) -> ProcessPool:
-    pool = ProcessPool(partial(_processes, n))
+    pool = ProcessPool(functools.partial(_processes, n))
     stack.callback(pool.close)
     return pool
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -304,6 +304,20 @@ def test_there_are_two_ticks_with_labels_of_their_own(low: float, span: float) -
     labels = [label for _, label in draw(table).y_ticks]
     assert len(labels) >= 2
     assert len(set(labels)) == len(labels)
+
+
+@settings(deadline=None)
+@given(values=st.lists(st.floats(-1e308, 1e308), min_size=2, max_size=2))
+@example(values=[0.0, 5e-324])
+@example(values=[0.0, 1e-308])
+@example(values=[-1e308, 1e308])
+def test_any_finite_values_can_be_drawn(values: list[float]) -> None:
+    """Values too near or too far for a scale have a line, and perhaps no ticks."""
+    table = forecast("A", 2).assign(**{"daskcast": values})
+    table = table.drop(columns=[c for c in table.columns if "-lo-" in c or "-hi-" in c])
+    plot = draw(table)
+    assert np.isfinite(points(plot.mean)).all()
+    assert all(np.isfinite(at) for at, _ in plot.y_ticks)
 
 
 def points(path: str) -> np.ndarray:

@@ -9,9 +9,12 @@ folder of Parquet files does not.
 
 from __future__ import annotations
 
+import math
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -61,7 +64,7 @@ def _as_table(data: Any) -> pa.Table:
     try:
         return pa.table(data)
     except pa.ArrowInvalid as error:  # one column, for example
-        raise DataError(_no_table(data)) from error
+        raise DataError(f"{_no_table(data)} ({error})") from error
 
 
 def _no_table(data: object) -> str:
@@ -97,8 +100,10 @@ def _read_pandas(data: pd.DataFrame, columns: Columns, kind: str) -> RawTable:
         if isinstance(series.dtype, pd.PeriodDtype):
             series = series.dt.to_timestamp()
         try:
-            array = pa.array(series, from_pandas=True)
-        except (pa.ArrowException, OverflowError, UnicodeError):
+            array = None if _mixed(series) else pa.array(series, from_pandas=True)
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            array = None
+        if array is None:
             array, found = _array_of_objects(series, name, expected)
             problems += found
         arrays.append(pa.chunked_array([array]) if isinstance(array, pa.Array) else array)
@@ -111,14 +116,28 @@ def _zoned(name: str, dtype: pd.DatetimeTZDtype, *, is_time: bool) -> str:
     return f"column {name!r} must hold ids or numbers, found {dtype}"
 
 
+def _mixed(series: Any) -> bool:
+    """Tell whether dates, times or truth values stand beside others, which Arrow would read alike.
+
+    Where a date comes first, it takes 7 for the eighth day of 1970, and a time for its day.
+    """
+    if series.dtype != object:
+        return False
+    kinds = set(map(type, series))
+    if len(kinds) == 1 or not any(issubclass(kind, date | bool | np.bool_) for kind in kinds):
+        return False
+    known = {type(value) for value in series if not _is_missing(value)}
+    return len({datetime if issubclass(kind, datetime) else kind for kind in known}) > 1
+
+
 def _array_of_objects(series: Any, name: str, expected: str) -> tuple[Any, list[str]]:
     """Convert a column of Python objects that Arrow refuses, or say which value is odd."""
     values = series.to_list()
     known = [value for value in values if not _is_missing(value)]
     if known and all(isinstance(value, pd.Period) for value in known):
         return pa.array([_start(value) for value in values], from_pandas=True), []
-    if all(isinstance(value, int | float | Decimal) and value is not True for value in known):
-        floats = [None if _is_missing(value) else float(value) for value in values]
+    if all(isinstance(x, int | float | Decimal) and not isinstance(x, bool) for x in known):
+        floats = [None if _is_missing(value) else _float(value) for value in values]
         return pa.array(floats, pa.float64()), []
     others = (
         (row, value)
@@ -139,6 +158,14 @@ def _array_of_objects(series: Any, name: str, expected: str) -> tuple[Any, list[
 
 def _is_missing(value: object) -> bool:
     return value is None or value is pd.NaT or value is pd.NA or value != value  # noqa: PLR0124
+
+
+def _float(value: Any) -> float:
+    """Give a number as a float; a whole number beyond all floats is infinite, as Arrow has it."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _start(value: object) -> pd.Timestamp | None:

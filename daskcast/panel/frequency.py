@@ -67,6 +67,7 @@ _MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "
 _DAY_NAMES = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _ANCHORS = {"Q": _MONTH_NAMES, "Y": _MONTH_NAMES, "A": _MONTH_NAMES, "W": _DAY_NAMES}
 _ALIAS = re.compile(r"(\d*)([A-Za-z]+)(?:-([A-Za-z]{3}))?")
+_LARGEST = 10**18
 _WHOLE = re.compile(r"0*[1-9]\d{0,17}")
 _TICKS = (("h", HOUR), ("min", MINUTE), ("s", SECOND), ("ms", MILLISECOND), ("us", MICROSECOND))
 _HELP = "expected M, Q, Y, W, D, B, h, min or s, with a multiple where needed (15min, 2h)"
@@ -104,10 +105,9 @@ def parse(freq: str) -> Step | None:
     times, unit, anchor = found.groups()
     if anchor and anchor.upper() not in _ANCHORS.get(unit.upper().removeprefix("B")[:1], ()):
         return None
-    if times and int(times) == 0:
-        return None
     step = _UNITS[unit]
-    return Step(step.kind, step.size * int(times or 1))
+    size = step.size * int(times or 1)
+    return Step(step.kind, size) if 0 < size <= _LARGEST else None
 
 
 def mismatch(freq: str | None, dtype: np.dtype[Any], name: str) -> list[str]:

@@ -4,8 +4,8 @@ Covers finding unusable rows and every message about an entity's times and value
 problems of the whole table (``columns``) or repairing repeated times (``duplicates``).
 
 Each problem is a :class:`~daskcast.records.Failure` with one of these types: ``MissingTime``,
-``DuplicateTimes``, ``InfiniteValue``, ``NoObservations``, ``TooShort``, ``IrregularTimes``,
-``GridTooLong``, ``Gap``, ``MissingValue``.
+``TimeOutOfReach``, ``DuplicateTimes``, ``InfiniteValue``, ``NoObservations``, ``TooShort``,
+``IrregularTimes``, ``GridTooLong``, ``Gap``, ``MissingValue``.
 
 Shapes: E entities, N rows.
 """
@@ -26,15 +26,19 @@ if TYPE_CHECKING:
     from daskcast.records import Floats, Times
 
 _SHOWN = 3
+#: In microseconds from 1970, or from zero: no distance between two such times overflows.
+_FARTHEST = 2**62
 
 
 def unusable(rows: Rows) -> dict[int, Failure]:
-    """Find entities with missing times, infinite values, or no observation at all."""
+    """Find entities with missing times, those beyond reach, infinite values, or no observation."""
     found: dict[int, Failure] = {}
     for i in entities_of(~np.isnan(rows.values), rows, none=True):
         found[i] = _no_observations(rows, i)
     for i in entities_of(np.isinf(rows.values), rows):
         found[i] = _infinite(rows, i)
+    for i in entities_of(np.abs(rows.times.view(np.int64)) > _FARTHEST, rows):
+        found[i] = _out_of_reach(rows, i)
     for i in entities_of(rows.times.view(np.int64) == MISSING_TIME, rows):
         found[i] = _missing_time(rows, i)
     return found
@@ -73,6 +77,17 @@ def _missing_time(rows: Rows, i: int) -> Failure:
         "MissingTime",
         f"expected a time in every row, found {count} of {len(times)} missing or not a date in "
         "ISO form (2020-01-31); correct or drop these rows",
+    )
+
+
+def _out_of_reach(rows: Rows, i: int) -> Failure:
+    times, _ = _own(rows, i)
+    bad = np.abs(times.view(np.int64)) > _FARTHEST
+    return Failure(
+        "TimeOutOfReach",
+        "expected dates between the years -140,000 and 140,000, or whole numbers of at most 18 "
+        f"digits, found {bad.sum()} of {len(times)} times beyond: {listed(times[bad])}; correct "
+        "a mistyped time",
     )
 
 

@@ -9,6 +9,7 @@ Shapes: T points of history, H steps of the horizon.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -161,10 +162,10 @@ def _line(x: Floats, y: Floats, *, start: str = "M") -> str:
 
 def _ticks(low: float, high: float, n: int = 4) -> Iterable[float]:
     raw = (high - low) / n
-    if not 0 < raw < math.inf:
+    if not sys.float_info.min <= raw < math.inf:  # below it, powers of ten are no more
         return []
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+    step = next((m * power for m in (1, 2, 5) if m * power >= raw), 10 * power)
     first = math.ceil(low / step)
     return [i * step for i in range(first, math.floor(high / step) + 1)]
 

@@ -10,6 +10,7 @@ still the same in the place it was read from; else the plots show forecasts with
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -131,16 +132,8 @@ def render(
     str
         A whole HTML document.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("daskcast"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, short=_short)
     ranking, troubles = choose.ranking(entities), _troubles(entities)
-    return environment.get_template("report.html").render(
+    return _template().render(
         subtitle=facts.subtitle(manifest, name=name, steps=steps),
         summary=_summary(manifest, entities),
         reasons=_reasons(entities),
@@ -156,6 +149,20 @@ def render(
         box=chart.BOX,
         backtest=bool(facts.part(manifest, "config").get("n_windows")),
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """Compile the template, once: that takes longer than to fill it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("daskcast"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, short=_short)
+    return environment.get_template("report.html")
 
 
 # ---- numbers ------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONFIG = ForecastConfig(h=3)
+DAY, NOON = datetime.date(2020, 1, 31), datetime.datetime(2020, 1, 31, 12)  # noqa: DTZ001
 
 KINDS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "pandas": lambda df: df,
@@ -172,6 +173,12 @@ def test_targets_of_every_numeric_type(values) -> None:
         ("y", [1, "x", 3], ["numbers", "'x'", "row 2"]),
         ("y", [True, False, True], ["numeric", "bool"]),
         ("y", [1 + 2j, 1, 2], ["'y'"]),
+        ("y", pd.Series([2.0, False, 1.0], dtype=object), ["numbers", "False", "row 2"]),
+        ("ds", pd.Series([DAY, 7, 8], dtype=object), ["one type", "date", "row 2"]),
+        ("ds", pd.Series([7, DAY, 8], dtype=object), ["one type", "date", "row 2"]),
+        ("ds", pd.Series([DAY, NOON, DAY], dtype=object), ["one type", "datetime", "row 2"]),
+        ("ds", pd.Series([NOON, 7.0, NOON], dtype=object), ["one type", "float", "row 2"]),
+        ("ds", pd.Series([DAY, np.datetime64(DAY), DAY], dtype=object), ["one type", "row 2"]),
     ],
 )
 def test_wrong_columns_of_a_frame_are_named(column, values, words) -> None:
@@ -183,6 +190,23 @@ def test_wrong_columns_of_a_frame_are_named(column, values, words) -> None:
         open_source(df, CONFIG)
     assert [word for word in words if word not in str(caught.value)] == []
     assert len(caught.value.problems) == 1
+
+
+def test_missing_dates_among_objects_are_of_no_type() -> None:
+    """Whatever stands for a missing date does not make a column mixed."""
+    known = [DAY + datetime.timedelta(day) for day in range(4)]
+    times = pd.Series([*known, None, pd.NaT, np.nan], dtype=object)
+    df = pd.DataFrame({"unique_id": "a", "ds": times, "y": 1.0})
+    rows = open_source(df, CONFIG).select(np.array([0])).load()
+    assert int(np.isnat(rows.times).sum()) == 3
+
+
+def test_a_whole_number_beyond_all_floats_is_infinite() -> None:
+    """It is its entity's trouble, as other infinite values are."""
+    values = pd.Series([1, 10**400, -(10**400)], dtype=object)
+    df = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 3], "y": values})
+    assert series_of(df)["a"].problem.error_type == "InfiniteValue"
+    assert series_of(df)["a"].y.tolist() == [1.0, np.inf, -np.inf]
 
 
 def test_column_in_the_index_is_found_there() -> None:
@@ -204,6 +228,13 @@ def test_repeated_columns_are_refused_where_they_matter() -> None:
 def test_what_is_no_table_is_refused(data) -> None:
     """Anything but a path or a frame is told what is expected."""
     with pytest.raises(DataError, match=r"expected|no column"):
+        open_source(data, CONFIG)
+
+
+def test_what_arrow_cannot_take_over_is_told() -> None:
+    """A frame of polars with a type that Arrow has not is refused in Arrow's words."""
+    data = pl.from_pandas(frame()).with_columns(pl.col("y").cast(pl.Int128))
+    with pytest.raises(DataError, match=r"[Ii]nt128|format"):
         open_source(data, CONFIG)
 
 

@@ -32,7 +32,10 @@ def test_old_aliases_mean_what_the_new_ones_do(old, new) -> None:
 
 @pytest.mark.parametrize(
     "freq",
-    ["", "X", "m", "0D", "-1D", "1.5h", "W-FOO", "D-MON", "QS-SUN", "MS-JAN", "0", "h2", "N"],
+    [
+        *["", "X", "m", "0D", "-1D", "1.5h", "W-FOO", "D-MON", "QS-SUN", "MS-JAN", "0", "h2", "N"],
+        "99999999999999h",
+    ],
 )
 def test_nonsense_is_no_frequency(freq) -> None:
     """What is no alias is not guessed at."""

@@ -137,6 +137,27 @@ def test_given_season_length_wins() -> None:
     assert one(STARTS_OF_MONTHS, season_length=6).season_length == 6
 
 
+ENDS = np.array([-(2**63) + 1, 5, 2**63 - 1])
+
+
+@pytest.mark.parametrize("freq", [None, "1"])
+@pytest.mark.parametrize("times", [ENDS, ENDS // 2 - np.array([3, 0, -3]), 2**62 + np.arange(1, 9)])
+def test_times_whose_distance_is_no_number_are_out_of_reach(times, freq) -> None:
+    """Whole numbers so far apart are their entity's trouble, and nobody else's."""
+    series = one(times, freq=freq)
+    assert series.problem.error_type == "TimeOutOfReach"
+    assert "18 digits" in series.problem.message
+
+
+@pytest.mark.parametrize("freq", [None, "us", "YS", "B"])
+def test_dates_at_both_ends_of_time_are_out_of_reach(freq) -> None:
+    """The same for dates."""
+    times = np.array(["-290000-01-01", "2020-01-01", "290000-01-01"], "M8[us]")
+    series = one(times, freq=freq)
+    assert series.problem.error_type == "TimeOutOfReach"
+    assert "290000-01-01" in series.problem.message
+
+
 def test_leading_missing_values_are_trimmed_and_trailing_kept() -> None:
     """The series begins with an observation, and ends with the table."""
     values = np.arange(30.0)
