@@ -120,20 +120,29 @@ def disturbed(
     stages = stages_of(options.kills, rng)
     kills: Counter[str] = Counter()
     gone, rewritten, known, begun = [], [], {}, time.perf_counter()
-    for i, stage in enumerate(stages):
+    n_too_late = 0
+    while stages:
         more = ["--resume"] if (out / "run.json").exists() else []
         life = start(table, out, options.workers, *more)
-        shape["kills_left"] = sum(s == "work" for s in stages[i:])
-        if not kill_one(life, stage, shape, rng):
+        shape["kills_left"] = stages.count("work")
+        if not kill_one(life, stages[0], shape, rng):
             to_the_end(life)
-            print("came to its end before it was killed", stage, flush=True)
+            n_too_late += 1
+            shape["end_s"] *= 0.9
+            if n_too_late > options.kills:
+                raise SystemExit(
+                    f"the run ends too soon for {options.kills} kills; take more entities"
+                )
             continue
         gone.append(life.kill())
-        kills[stage] += 1
+        kills[stages[0]] += 1
         now = finished(out)
         rewritten += [name for name in known if now.get(name) != known[name]]
         known = now
-        print(i + 1, stage, f"{len(known)} batches are finished", flush=True)
+        print(kills, f"{len(known)} batches are finished", flush=True)
+        if len(known) >= shape["batches"]:  # no work is left to be killed at
+            stages = ["end"] * len(stages)
+        stages = stages[1:]
     to_the_end(start(table, out, options.workers, "--resume"))
     now = finished(out)
     rewritten += [name for name in known if now.get(name) != known[name]]

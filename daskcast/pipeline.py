@@ -16,7 +16,7 @@ import os
 import re
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,7 @@ class _Stages:
         self.clock = Clock(self._enter_stage)
         self.url = options.out or default_out(options.experiment)
         self.name = self.url.rstrip("/").rpartition("/")[2]
+        self.goes_on = options.resume or options.retry_failed
         self.stage = ""
         self.counts = Counts()
         self.n_batches = 0
@@ -164,7 +165,7 @@ class _Stages:
 
     def look_for_run(self) -> None:
         """Open the run to go on with; refuse early a folder that holds one."""
-        if self.options.resume or self.options.retry_failed:
+        if self.goes_on:
             self.folder = RunFolder.open(self.url)
             return
         try:
@@ -271,7 +272,7 @@ class _Stages:
         before = self.manifest["mlflow"]
         same = before.get("uri") == now.uri and before.get("experiment") == now.experiment
         started = datetime.fromisoformat(self.manifest["started"])
-        return parent_run(
+        found = parent_run(
             self.config,
             name=self.name,
             start_ms=round(started.timestamp() * 1000),
@@ -279,6 +280,7 @@ class _Stages:
             tags=self.options.tags,
             run_id=before.get("run_id") if same else None,
         )
+        return replace(found, resumed=self.goes_on)
 
     def close_tracking(self, status: RunStatus) -> None:
         """Send what is left; afterwards the manifest knows all there is to know."""

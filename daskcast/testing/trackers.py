@@ -227,6 +227,13 @@ class TrackerContract(ABC):
         assert store.open().start(parent_of(run_id=parent)) == parent
         assert store.run(parent).status == "RUNNING"
 
+    def test_a_parent_that_nobody_noted_is_found(self, store: TrackerStore) -> None:
+        """A process that died after it opened the parent leaves a run that is gone on with."""
+        lost = dataclasses.replace(parent_of(), tags={"daskcast.run_key": "0f" * 16})
+        first = store.open().start(lost)
+        assert store.open().start(dataclasses.replace(lost, resumed=True)) == first
+        assert store.open().start(lost) != first
+
     def test_a_parent_that_is_gone_is_made_anew(self, store: TrackerStore) -> None:
         """Where the run to go on with is not in the store, there is a new one."""
         gone = "0123456789abcdef0123456789abcdef"

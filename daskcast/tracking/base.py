@@ -66,6 +66,9 @@ class ParentRun:
     params, tags : mapping of str to str
     run_id : str or None
         The run to go on with, where an earlier run is resumed.
+    resumed : bool
+        Whether an earlier process may have opened it, and died before it could say so: it is
+        looked for by its tag ``daskcast.run_key``.
     """
 
     name: str
@@ -73,6 +76,7 @@ class ParentRun:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str | None = None
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ import os
 import socket
 import sqlite3
 from contextvars import ContextVar
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,7 +21,7 @@ import sqlalchemy.exc
 from mlflow.exceptions import MlflowException, RestException
 
 from daskcast.errors import TrackingError
-from daskcast.tracking.uris import redact
+from daskcast.tracking.uris import redact, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,11 +85,10 @@ def probe(uri: str) -> None:
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.partition("+")[0]
-    if scheme == "sqlite":
-        path = Path(parts.path[1:])
-        if path.parent.is_dir() and path.name and str(path) != ":memory:":
-            with contextlib.closing(sqlite3.connect(path, timeout=_PROBE_S)) as database:
-                database.execute("PRAGMA schema_version")
+    path = sqlite_path(uri)
+    if path is not None and path.parent.is_dir():
+        with contextlib.closing(sqlite3.connect(path, timeout=_PROBE_S)) as database:
+            database.execute("PRAGMA schema_version")
     elif scheme in _PORTS and parts.hostname:
         port = parts.port or _PORTS[scheme]
         socket.create_connection((parts.hostname, port), timeout=_PROBE_S).close()

@@ -80,7 +80,7 @@ class MemoryTracker:
 
     def start(self, parent: ParentRun) -> str:
         """Open the parent run, or open it again."""
-        found = self.runs.get(parent.run_id or "")
+        found = self.runs.get(parent.run_id or "") or self._run_of(parent)
         if found is None:
             found = self._create(parent.name, parent.start_ms)
             found.params.update(parent.params)
@@ -88,6 +88,12 @@ class MemoryTracker:
         found.tags.update(parent.tags)
         self._parent = found
         return found.run_id
+
+    def _run_of(self, parent: ParentRun) -> MemoryRun | None:
+        """Find the run that was opened for this parent by who did not live to say so."""
+        key = parent.tags.get(KEY_TAG) if parent.resumed else None
+        runs = self.runs.values()
+        return next((run for run in runs if key and run.tags.get(KEY_TAG) == key), None)
 
     def log_children(self, children: Sequence[ChildRun]) -> Delivery:
         """Write the children whose keys are not there yet."""

@@ -33,6 +33,7 @@ from daskcast.tracking.courtesy import (
     translated,
 )
 from daskcast.tracking.limits import log_batches
+from daskcast.tracking.new_store import make_whole
 from daskcast.tracking.sending import IN_FLIGHT, Sending
 from daskcast.tracking.uris import is_database, is_server, redact, resolve_uri
 
@@ -128,10 +129,12 @@ class MlflowTracker:
         doing = f"cannot start a run at {redact(self._uri)}"
         with hush(), patience(STARTING), translated(self._uri, doing):
             probe(self._uri)
+            make_whole(self._uri)
             self._client = MlflowClient(tracking_uri=self._uri)
             self._context = {key: redact(value) for key, value in resolve_tags().items()}
-            self._parent = self._reopened(parent) or self._created(parent)
-        if self._parent.run_id == parent.run_id:
+            found = self._reopened(parent.run_id) or self._reopened(self._run_of(parent))
+            self._parent = found or self._created(parent)
+        if found:
             self.existing_keys()
         return self._parent.run_id
 
@@ -207,11 +210,21 @@ class MlflowTracker:
         # `set_terminated` are two requests each, and one of them prints.
         return self._open_client()._tracking_client.store
 
-    def _reopened(self, parent: ParentRun) -> _Parent | None:
-        if not parent.run_id:
+    def _run_of(self, parent: ParentRun) -> str:
+        """Find the run that was opened for this parent by a process that died before it said so."""
+        key = parent.tags.get(KEY_TAG)
+        experiment = self._open_client().get_experiment_by_name(self._experiment)
+        if not parent.resumed or key is None or experiment is None:
+            return ""
+        asked = f"tags.`{KEY_TAG}` = '{key}'"
+        found = self._open_client().search_runs([experiment.experiment_id], asked, max_results=1)
+        return str(found[0].info.run_id) if found else ""
+
+    def _reopened(self, run_id: str | None) -> _Parent | None:
+        if not run_id:
             return None
         try:
-            run = self._open_client().get_run(parent.run_id)
+            run = self._open_client().get_run(run_id)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
@@ -220,7 +233,7 @@ class MlflowTracker:
             return None
         self._experiment_id = run.info.experiment_id
         self._experiment = self._open_client().get_experiment(self._experiment_id).name
-        self._store.update_run_info(parent.run_id, MlflowStatus.RUNNING, None, None)
+        self._store.update_run_info(run_id, MlflowStatus.RUNNING, None, None)
         return _Parent(run.info.run_id, run.info.start_time)
 
     def _created(self, parent: ParentRun) -> _Parent:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from daskcast.records import Status
-from daskcast.tracking.base import ParentRun
+from daskcast.tracking.base import KEY_TAG, ParentRun, run_key
 from daskcast.tracking.children import SCORES
 from daskcast.tracking.limits import MAX_NAME, MAX_PARAM_VALUE, MAX_TAG_VALUE, keyed, shorten
 from daskcast.tracking.uris import redact
@@ -68,6 +68,7 @@ def parent_run(
         "daskcast.version": metadata.version("daskcast"),
         "daskcast.config_hash": config.hash,
         "daskcast.data_fingerprint": fingerprint,
+        KEY_TAG: run_key(f"{config.hash} {fingerprint}", name, start_ms),
     }
     safe = {key: redact(str(value)) for key, value in (tags or {}).items()}
     return ParentRun(

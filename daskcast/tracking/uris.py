@@ -111,6 +111,22 @@ def _address_problem(uri: str) -> str:
     return "" if named else "expected an address such as http://localhost:5000"
 
 
+def sqlite_path(uri: str) -> Path | None:
+    """Give the file of a SQLite store; None for others, and for one in memory.
+
+    Examples
+    --------
+    >>> sqlite_path("sqlite:////data/mlflow.db").as_posix()
+    '/data/mlflow.db'
+    >>> sqlite_path("http://localhost:5000")
+    """
+    parts = urlsplit(uri)
+    path = Path(parts.path[1:])
+    if parts.scheme.partition("+")[0] != "sqlite" or not path.name or str(path) == ":memory:":
+        return None
+    return path
+
+
 def _scheme(uri: str) -> str:
     if uri == "databricks":
         return uri
