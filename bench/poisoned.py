@@ -58,7 +58,7 @@ FAULTS = {"segfault": 9.0, "exit": 11.0, "memory": 13.0, "kill": 15.0, "endless"
 
 def table_of(n: int, poisonous: dict[str, str]) -> pd.DataFrame:
     """Make airports whose first two values tell the poison of some of them."""
-    df = airports(n, months=84)
+    df = airports(n, months=84).drop_duplicates(["unique_id", "ds"], ignore_index=True)
     df["y"] = df["y"].astype(float)
     first = df.groupby("unique_id", sort=False).head(1).index
     for at in first:

@@ -58,8 +58,8 @@ def from_bytes(data: bytes, place: str) -> dict[str, Any]:
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != FORMAT or not isinstance(manifest, dict):
         raise StoreError(
-            f"the run folder {place} has format {found!r}; this version of daskcast reads format "
-            f"{FORMAT}: use the version of daskcast that wrote it"
+            f"{MANIFEST} of the run folder {place} has format {found!r}; this version of daskcast "
+            f"reads format {FORMAT}: use the version of daskcast that wrote it"
         )
     return manifest
 
