@@ -255,7 +255,3 @@ def _failed(job: Job, one: _Runner, failure: Failure) -> Ended:
             stopped_by=stopped_by,
         )
     return Ended(one.position, result, records)
-
-
-if __name__ == "__main__":
-    main()

@@ -172,7 +172,9 @@ class _Flight:
             self._tally.raised(batch.name, error)
             return
         n_before = self._deaths[batch.name] - 1
-        apart = bool(n_before or error.allowed_failures or self._filled_memory(error))
+        # A worker that died of a batch whose entities were apart did not die of them.
+        suspect = bool(n_before or error.allowed_failures) and not batch.apart
+        apart = suspect or self._filled_memory(error)
         how = "with its entities apart" if apart else "as it was"
         logger.warning("batch %s goes on, %s: a worker died of it, or at it", batch.name, how)
         self.launch([replace(batch, apart=apart)], first=True)
