@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -29,12 +30,17 @@ tracker.start(parent_of())
 """
 
 
-def schema(path: Path) -> list[str]:
+def schema(path: Path) -> list[Any]:
+    """Read tables with their columns, keys and indexes; the order of constraints is by chance."""
     with closing(sqlite3.connect(path)) as store:
-        found = store.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+        found = store.execute("SELECT type, name FROM sqlite_master ORDER BY name").fetchall()
+        for _, name in [row for row in found if row[0] == "table"]:
+            found += store.execute("SELECT * FROM pragma_table_info(?)", [name]).fetchall()
+            keys = 'SELECT "table", "from", "to", on_delete FROM pragma_foreign_key_list(?)'
+            found += sorted(store.execute(keys, [name]).fetchall())
         found += store.execute("SELECT * FROM alembic_version").fetchall()
         found += store.execute("SELECT name, artifact_location FROM experiments").fetchall()
-        return [" ".join(str(row).split()) for row in found]
+        return found
 
 
 def test_it_is_what_mlflow_makes(tmp_path: Path) -> None:
