@@ -122,7 +122,7 @@ def test_an_entity_that_fills_the_memory_is_found(tmp_path: Path) -> None:
     assert folder.read("forecasts").num_rows == 5 * 3
 
 
-@pytest.mark.parametrize("executor", ["serial", "threads", "processes", "local"])
+@pytest.mark.parametrize("executor", ["serial", "processes", "local"])
 def test_a_time_limit_stops_an_endless_entity(
     executor: str, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
@@ -429,8 +429,16 @@ def until(condition: Any, running: subprocess.Popen[Any], seconds: float = 120) 
 # -- signals -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("executor", ["serial", "threads", "processes", "local"])
+@pytest.mark.parametrize(
+    ("executor", "number"),
+    [
+        ("serial", signal.SIGTERM),
+        ("threads", signal.SIGINT),
+        ("processes", signal.SIGTERM),
+        ("local", signal.SIGINT),
+        ("local", signal.SIGTERM),
+    ],
+)
 def test_a_signal_is_heard_while_an_entity_never_ends(
     executor: str, number: int, tmp_path: Path
 ) -> None:
