@@ -86,7 +86,8 @@ class Watch:
             for key in keys
             if is_part(key) and address in states and states[address].get(str(key)) in _OVER
         )
-        self._n_idle = 0 if any(at_work.values()) else self._n_idle + 1
+        is_idle = bool(at_work) and not any(at_work.values())  # there are workers
+        self._n_idle = self._n_idle + 1 if is_idle else 0
         again, self._before = sorted({address for address, _ in lost & self._before}), lost
         if again:
             logger.warning(
