@@ -65,7 +65,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/daskcast demo --out runs/demo
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -p no:benchmark $(PYTEST_ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff check .
