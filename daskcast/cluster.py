@@ -238,7 +238,8 @@ def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], 
             silence_logs=logging.CRITICAL,
         )
     )
-    client: Client = stack.enter_context(Client(cluster, set_as_default=False))
+    client = Client(cluster, set_as_default=False)
+    stack.callback(_close, client)
     _keep_complete(cluster, n)
     on_warm_up()
     _prepare_workers(client, own=True)
@@ -274,8 +275,17 @@ def _connect(address: str, stack: ExitStack, on_warm_up: Callable[[], None]) -> 
             f"no Dask scheduler answers at {address} within {CONNECT_S} s: start one "
             f"(`dask scheduler`) or mend the address ({_OVER_TLS if tls else _OVER_TCP})"
         ) from error
-    _use_client(stack.enter_context(client), stack, on_warm_up)
+    stack.callback(_close, client)
+    _use_client(client, stack, on_warm_up)
     return client
+
+
+def _close(client: Client) -> None:
+    """Close a client; what goes wrong in that must not hide how the run ended."""
+    try:
+        client.close()
+    except (OSError, TimeoutError, RuntimeError):  # Dask stumbles at times over a lost scheduler
+        logger.debug("the Dask client did not close cleanly", exc_info=True)
 
 
 def _check_certificates(address: str) -> None:

@@ -344,3 +344,17 @@ def test_processes_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < end, "workers outlive their driver"
         time.sleep(0.1)
+
+
+def test_a_client_that_cannot_close_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask may stumble when it closes the connections to a scheduler that is gone."""
+    close = Client.close
+
+    def stumbles(client: Client, *given: object, **more: object) -> None:
+        close(client, *given, **more)
+        raise RuntimeError("Cannot change state of expiring Timeout")
+
+    monkeypatch.setattr(Client, "close", stumbles)
+    options = RunOptions(cluster="local", workers=1, tracking=False)
+    with pytest.raises(StoppedError, match="the disk is full"), open_cluster(options):
+        raise StoppedError("the disk is full")
