@@ -152,7 +152,7 @@ def test_the_space_may_stand_in_the_class():
     "given",
     [
         [], (1,), (2, 1), (1, 1), (0.0, 1.0, "log-uniform"), (1, 2, "normal"), ("a", "b"),
-        (True, 3), (0.0, math.inf), [object()], [1, 1], "abc", 3,
+        (True, 3), (0.0, math.inf), [len], [1, 1], "abc", 3,
     ],
     ids=repr,
 )  # fmt: skip
