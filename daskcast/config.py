@@ -42,6 +42,7 @@ _HIGHEST_LEVEL = 99.999
 _ADDRESS = re.compile(r"(tcp|tls)://([^\s/:]+|\[[^\s/]+\]):\d{1,5}")
 _IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 TRACK_DETAILS = ("summary", "entity", "trial")
+TRACKING_BULKS = ("auto", "database", "off")
 EXECUTORS = ("serial", "threads", "processes", "local")
 
 
@@ -207,6 +208,9 @@ class RunOptions:
     tracking : bool
     experiment : str
     track_detail : {"summary", "entity", "trial"}
+    tracking_bulk : {"auto", "database", "off"}
+        Whether many runs are written at a time: ``auto`` where the store is a SQLite file,
+        ``database`` in any database that is written to without a server, ``off`` nowhere.
     tags : mapping of str to str
         Put on the parent run.
     """
@@ -225,12 +229,14 @@ class RunOptions:
     tracking: bool = True
     experiment: str = "daskcast"
     track_detail: str = "entity"
+    tracking_bulk: str = "auto"
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = [
             *at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
             *one_of(self, "track_detail", TRACK_DETAILS),
+            *one_of(self, "tracking_bulk", TRACKING_BULKS),
             *_executor(self.cluster),
             *seconds(self, "entity_timeout"),
             *typed(self, str, "text", "experiment", "out", "tracking_uri"),

@@ -16,7 +16,7 @@ import os
 import re
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -36,11 +36,12 @@ from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import open_source
 from daskcast.progress import Clock, Counts, Progress, RunSummary
+from daskcast.redact import redact_text
 from daskcast.remaining import Remaining
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same, roll_call
 from daskcast.store.files import absolute
-from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_run
+from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_from
 from daskcast.versions import own_versions
 from daskcast.work import BatchWork
 
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from daskcast.engine import Scheduler
     from daskcast.records import BatchReceipt
     from daskcast.store import Marker
-    from daskcast.tracking import ParentRun, Tracker, TrackingInfo, TrackingSummary
+    from daskcast.tracking import Tracker, TrackingSummary
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +127,7 @@ class _Stages:
         self.url = options.out or default_out(options.experiment)
         self.name = self.url.rstrip("/").rpartition("/")[2]
         self.goes_on = options.resume or options.retry_failed
+        self.tags = {key: redact_text(value) for key, value in options.tags.items()}
         self.stage = ""
         self.counts = Counts()
         self.n_batches = 0
@@ -233,6 +235,7 @@ class _Stages:
                 self.folder = RunFolder.create(self.url, self.manifest)
             else:
                 self.manifest = self.folder.manifest
+                self.manifest["tags"] = {**self.manifest.get("tags", {}), **self.tags}
                 if self.left.again:
                     self.manifest["attempt"] = self.left.attempt
                     self.write_manifest()
@@ -247,6 +250,7 @@ class _Stages:
             "attempt": self.left.attempt,
             "counts": asdict(self.counts),
             "seconds": {},
+            "tags": self.tags,
             "mlflow": {},
             "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
@@ -259,28 +263,13 @@ class _Stages:
             return
         self.writer = TrackingWriter(tracker, self.folder, detail=self.options.track_detail)
         self.writer.start(
-            self.parent(self.writer.info),
+            parent_from(self.manifest, name=self.name, now=self.writer.info, resumed=self.goes_on),
             n_entities=self.counts.entities,
             n_trials=self.config.trials,
         )
         for name, marker in self.finished.items():
             if name not in self.left.again:
                 self.writer.batch_done(name, marker.n_entities)
-
-    def parent(self, now: TrackingInfo) -> ParentRun:
-        """Describe the parent run; a resumed run goes on with its own, in the same store."""
-        before = self.manifest["mlflow"]
-        same = before.get("uri") == now.uri and before.get("experiment") == now.experiment
-        started = datetime.fromisoformat(self.manifest["started"])
-        found = parent_run(
-            self.config,
-            name=self.name,
-            start_ms=round(started.timestamp() * 1000),
-            fingerprint=self.about_data["fingerprint"],
-            tags=self.options.tags,
-            run_id=before.get("run_id") if same else None,
-        )
-        return replace(found, resumed=self.goes_on)
 
     def close_tracking(self, status: RunStatus) -> None:
         """Send what is left; afterwards the manifest knows all there is to know."""
@@ -292,7 +281,7 @@ class _Stages:
                 write_manifest()
                 seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
                 self.tracked = self.writer.close(status, seconds, on_progress=self.tell_tracked)
-                self.manifest["mlflow"] = asdict(self.tracked.info)
+                self.manifest["mlflow"] = self.writer.told()
             logger.info(
                 "tracked %d entities, not tracked %d", self.tracked.n_sent, self.tracked.n_failed
             )
@@ -362,7 +351,7 @@ class _Stages:
             self.manifest["counts"] = asdict(self.counts)
             self.manifest["seconds"] = self.clock.to_dict()
             if self.writer is not None and self.writer.info.run_id:
-                self.manifest["mlflow"] = asdict(self.writer.info)
+                self.manifest["mlflow"] = self.writer.told()
             self.folder.write_manifest(self.manifest)
 
     def try_manifest(self) -> None:

@@ -448,9 +448,10 @@ def test_every_trial_as_a_run_is_warned_of_with_its_number(
     table: pd.DataFrame, options: RunOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The warning counts the entities and trials of this run."""
-    one_each = replace(options, track_detail="trial")
+    one_each, tracker = replace(options, track_detail="trial"), MemoryTracker()
+    tracker.requests_per_run = 3.0
     with caplog.at_level(logging.WARNING, "daskcast.tracking"):
-        pipeline.run(table, replace(CONFIG, trials=2), one_each, tracker=MemoryTracker())
+        pipeline.run(table, replace(CONFIG, trials=2), one_each, tracker=tracker)
     [warned] = [r.getMessage() for r in caplog.records if "--track-detail trial" in r.getMessage()]
     assert f"about {3 * 16 * 3 + 4} requests" in warned
 

@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from daskcast.cli.options import backtest_options, demo_options, resolve, run_options
+from daskcast.cli.options import (
+    backtest_options,
+    demo_options,
+    resolve,
+    run_options,
+    track_options,
+)
 from daskcast.errors import DaskcastError, StoppedError
 from daskcast.redact import printable, redact_uri, redacted_args
 
@@ -160,6 +166,31 @@ def report(run_folder: str) -> None:
     folder = RunFolder.open(run_folder)
     write_report(folder)
     click.echo(f"{folder.place}/report.html")
+
+
+@main.command()
+@click.argument("run_folder", metavar="RUN")
+@track_options
+def track(run_folder: str, **flags: Any) -> None:
+    """Send to MLflow what of a RUN is not there yet; safe to repeat.
+
+    Where no store is named, it is the one that the run was meant for.
+    """
+    from daskcast import logs as logging_of_runs
+    from daskcast.cli.telling import ProgressLine, tracked_text
+    from daskcast.progress import Counts, Progress
+    from daskcast.track import track as send
+
+    logging_of_runs.configure_console()
+
+    with _terminated_as_interrupted(), ProgressLine(sys.stderr) as line:
+
+        def on_progress(n_sent: int, n_expected: int) -> None:
+            line(Progress("tracking", Counts(n_expected), n_tracked=n_sent))
+
+        summary = send(run_folder, on_progress=on_progress, **flags)
+    click.echo(tracked_text(summary))
+    click.get_current_context().exit(STOPPED if summary.stopped or summary.n_failed else 0)
 
 
 def _look_here(config: ForecastConfig) -> None:

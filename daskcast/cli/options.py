@@ -20,6 +20,7 @@ from daskcast.config import (
     SEARCHES,
     SELECTIONS,
     TRACK_DETAILS,
+    TRACKING_BULKS,
     ForecastConfig,
     RunOptions,
     read_toml,
@@ -167,7 +168,24 @@ _TRACKING = [
         "--track-detail", about="What becomes a run.", type=click.Choice(TRACK_DETAILS),
         default="entity",
     ),
+    _option(
+        "--tracking-bulk", about="Write many runs at a time: auto does where the store is a SQLite "
+        "file.", type=click.Choice(TRACKING_BULKS), default="auto",
+    ),
     _option("--tag", "tags", about="Put on the parent run.", type=Pair(), multiple=True),
+]  # fmt: skip
+
+_TRACKED_LATER = [
+    _option("--tracking-uri", about="MLflow store.", default="that of the run"),
+    _option("--experiment", about="Name in MLflow.", default="that of the run"),
+    _option(
+        "--track-detail", "detail", about="What becomes a run.", type=click.Choice(TRACK_DETAILS),
+        default="that of the run",
+    ),
+    click.option(
+        "--tracking-bulk", "bulk", help="Write many runs at a time: auto does where the store is "
+        "a SQLite file.", type=click.Choice(TRACKING_BULKS), default="auto", show_default=True,
+    ),
 ]  # fmt: skip
 
 _OUT = [_option("--out", about="Run folder, a path or URL.", default="runs/EXPERIMENT-UTCTIME")]
@@ -210,6 +228,11 @@ def backtest_options(command: _F) -> _F:
 def demo_options(command: _F) -> _F:
     """Give a command the options of a run that make sense for data that is known."""
     return _all([_OF_THE_DEMO, *_SEARCH, _STEP, *_EXECUTION, *_OUT, *_TRACKING], command)
+
+
+def track_options(command: _F) -> _F:
+    """Give a command the options of tracking a run that is there."""
+    return _all(_TRACKED_LATER, command)
 
 
 def _all(options: list[Callable[[Any], Any]], command: _F) -> _F:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from daskcast.progress import Progress
     from daskcast.store import EntityView
+    from daskcast.tracking import TrackingSummary
 
 _STAGES = {
     "check": "checking the options",
@@ -112,6 +113,26 @@ def progress_text(progress: Progress) -> str:
         return text
     rate = n_new / progress.seconds
     return f"{text}, {rate:,.0f}/s, {_duration((counts.entities - counts.done) / rate)} left"
+
+
+def tracked_text(summary: TrackingSummary) -> str:
+    """Tell what of a run is in the tracking store, and what is not and why.
+
+    Examples
+    --------
+    >>> from daskcast.tracking import TrackingInfo, TrackingSummary
+    >>> info = TrackingInfo(uri="http://mlflow:5000", experiment="airports", run_id="a1")
+    >>> print(tracked_text(TrackingSummary(info=info, n_sent=60)))
+    tracked    60 entities, 0 not
+    mlflow     http://mlflow:5000, experiment airports, run a1
+    """
+    info = summary.info
+    where = info.run_url or (f"run {info.run_id}" if info.run_id else "no run")
+    lines = [f"tracked    {summary.n_sent:,} entities, {summary.n_failed:,} not"]
+    if summary.stopped:
+        lines.append(f"stopped    {printable(summary.stopped)}")
+    lines.append(f"mlflow     {info.uri}, experiment {printable(info.experiment)}, {where}")
+    return "\n".join(lines)
 
 
 def _duration(seconds: float) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from daskcast.tracking.memory import MemoryRun, MemoryTracker
     from daskcast.tracking.mlflow_client import MlflowTracker
     from daskcast.tracking.opening import open_tracker
-    from daskcast.tracking.parent import Aggregates, parent_run
+    from daskcast.tracking.parent import Aggregates, parent_from, parent_run
     from daskcast.tracking.writer import TrackingSummary, TrackingWriter
 
 _HOMES = {
@@ -48,6 +48,7 @@ _HOMES = {
     "child_runs": "children",
     "n_requests": "cost",
     "open_tracker": "opening",
+    "parent_from": "parent",
     "parent_run": "parent",
     "run_key": "base",
     "tracking_cost": "cost",
@@ -72,6 +73,7 @@ __all__ = [
     "child_runs",
     "n_requests",
     "open_tracker",
+    "parent_from",
     "parent_run",
     "run_key",
     "tracking_cost",

@@ -69,6 +69,9 @@ class ParentRun:
     resumed : bool
         Whether an earlier process may have opened it, and died before it could say so: it is
         looked for by its tag ``daskcast.run_key``.
+    context : mapping of str to str, optional
+        User, source and git commit, where they are those of an earlier process; None takes those
+        of this one.
     """
 
     name: str
@@ -77,6 +80,7 @@ class ParentRun:
     tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str | None = None
     resumed: bool = False
+    context: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +161,8 @@ class TrackingInfo:
     experiment, experiment_id, run_id : str
     run_url : str
         Page of the parent run in a browser; empty where the store has no server.
+    context : mapping of str to str
+        User, source and git commit, which each run carries.
     """
 
     uri: str = ""
@@ -164,6 +170,7 @@ class TrackingInfo:
     experiment_id: str = ""
     run_id: str = ""
     run_url: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 class Tracker(Protocol):
@@ -177,6 +184,16 @@ class Tracker(Protocol):
     @property
     def info(self) -> TrackingInfo:
         """Where the run is tracked; ids are empty before ``start``."""
+        ...
+
+    @property
+    def n_at_once(self) -> int:
+        """Children that are best handed over at a time; known after ``start``."""
+        ...
+
+    @property
+    def requests_per_run(self) -> float:
+        """About how many requests one child run takes; known after ``start``."""
         ...
 
     def start(self, parent: ParentRun) -> str:

@@ -67,6 +67,9 @@ class MemoryTracker:
     [('airports', 'FINISHED'), ('JFK', 'FINISHED')]
     """
 
+    n_at_once = 20
+    requests_per_run = 0.0
+
     def __init__(self, runs: dict[str, MemoryRun] | None = None) -> None:
         self.runs: dict[str, MemoryRun] = {} if runs is None else runs
         self._parent: MemoryRun | None = None

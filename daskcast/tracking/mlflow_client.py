@@ -1,8 +1,8 @@
 """Runs in MLflow, through its tracking server or its database.
 
-Covers :class:`MlflowTracker`: three requests for a child run, a few of them in flight where a
-server takes them (``sending``). Does not cover what a run holds (``children``, ``parent``), nor
-when it is sent (``writer``).
+Covers :class:`MlflowTracker`: the parent run, and the way that its children take. Does not cover
+the ways (``choice``, ``database``, ``rest``), what a run holds (``children``, ``parent``), nor when
+it is sent (``writer``).
 
 Everything goes through one client for one address: the address that the process uses for its own
 runs, and the runs that are active there, are left alone.
@@ -11,55 +11,29 @@ runs, and the runs that are active there, are left alone.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
 from mlflow.entities import RunStatus as MlflowStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from daskcast.errors import TrackingError
-from daskcast.tracking.base import KEY_TAG, PARENT_TAG, Delivery, MetricPoint, TrackingInfo
-from daskcast.tracking.courtesy import (
-    SENDING,
-    STARTING,
-    hush,
-    patience,
-    probe,
-    translated,
-)
-from daskcast.tracking.limits import log_batches
+from daskcast.tracking.base import KEY_TAG, PARENT_TAG, MetricPoint, TrackingInfo
+from daskcast.tracking.choice import way_to
+from daskcast.tracking.courtesy import SENDING, STARTING, hush, patience, probe, translated
 from daskcast.tracking.new_store import make_whole
-from daskcast.tracking.sending import IN_FLIGHT, Sending
-from daskcast.tracking.uris import is_database, is_server, redact, resolve_uri
+from daskcast.tracking.place import Place
+from daskcast.tracking.rest import end, log
+from daskcast.tracking.uris import is_server, redact, resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from daskcast.tracking.base import Artifact, ChildRun, ParentRun, RunStatus
-
-PAGE = 1000
-SUPERSEDED_TAG = "daskcast.superseded_by"
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A child that is in the store already."""
-
-    run_id: str
-    ended: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Parent:
-    """The open parent run."""
-
-    run_id: str
-    start_ms: int
+    from daskcast.tracking.base import Artifact, ChildRun, Delivery, ParentRun, RunStatus
+    from daskcast.tracking.place import Way
 
 
 class MlflowTracker:
@@ -75,6 +49,8 @@ class MlflowTracker:
         ``sqlite:///mlflow.db`` in the current folder.
     experiment : str
         Made where it does not exist.
+    bulk : {"auto", "database", "off"}
+        Whether many runs are written at a time, see :func:`daskcast.tracking.choice.way_to`.
 
     Raises
     ------
@@ -82,31 +58,31 @@ class MlflowTracker:
         Where no tracking store can have this address.
     """
 
-    def __init__(self, uri: str | None = None, experiment: str = "daskcast") -> None:
+    def __init__(
+        self, uri: str | None = None, experiment: str = "daskcast", *, bulk: str = "auto"
+    ) -> None:
         self._uri = resolve_uri(uri)
         self._experiment = experiment
-        self._experiment_id = ""
+        self._bulk = bulk
         self._enclosing = _enclosing_run(self._uri)
-        # One thread for a database: several exhaust its pool of connections, or lock SQLite.
-        self._in_flight = 1 if is_database(self._uri) else IN_FLIGHT
         self._context: dict[str, str] = {}
-        self._known: dict[str, _Known] = {}
-        self._parent: _Parent | None = None
-        self._repeated = False
-        self._client: MlflowClient | None = None
+        self._place: Place | None = None
+        self._way: Way | None = None
 
     @property
     def info(self) -> TrackingInfo:
         """Where the run is tracked, without credentials."""
-        run_id = self._parent.run_id if self._parent else ""
-        page = f"/#/experiments/{self._experiment_id}/runs/{run_id}"
+        run_id = self._place.parent_id if self._place else ""
+        experiment_id = self._place.experiment_id if self._place else ""
+        page = f"/#/experiments/{experiment_id}/runs/{run_id}"
         uri = redact(self._uri)
         return TrackingInfo(
             uri=uri,
             experiment=self._experiment,
-            experiment_id=self._experiment_id,
+            experiment_id=experiment_id,
             run_id=run_id,
             run_url=uri.rstrip("/") + page if run_id and is_server(self._uri) else "",
+            context=self._context,
         )
 
     def start(self, parent: ParentRun) -> str:
@@ -128,20 +104,31 @@ class MlflowTracker:
         """
         doing = f"cannot start a run at {redact(self._uri)}"
         with hush(), patience(STARTING), translated(self._uri, doing):
+            self._context = _context(parent)
             probe(self._uri)
             make_whole(self._uri)
-            self._client = MlflowClient(tracking_uri=self._uri)
-            self._context = {key: redact(value) for key, value in resolve_tags().items()}
-            found = self._reopened(parent.run_id) or self._reopened(self._run_of(parent))
-            self._parent = found or self._created(parent)
+            client = MlflowClient(tracking_uri=self._uri)
+            found = self._reopened(client, parent.run_id, parent) or self._reopened(
+                client, self._run_of(client, parent), parent
+            )
+            self._place = found or self._created(client, parent)
+            self._way = way_to(self._place, self._bulk)
         if found:
             self.existing_keys()
-        return self._parent.run_id
+        return self._place.parent_id
+
+    @property
+    def n_at_once(self) -> int:
+        """Children that are best handed over at a time."""
+        return self._open_way().n_at_once
+
+    @property
+    def requests_per_run(self) -> float:
+        """About how many requests one child run takes."""
+        return self._open_way().requests_per_run
 
     def log_children(self, children: Sequence[ChildRun]) -> Delivery:
-        """Write the children that are not complete in the store, three requests each.
-
-        A child that an earlier run left unfinished is completed, not made again.
+        """Write the children that are not complete in the store.
 
         Parameters
         ----------
@@ -151,12 +138,7 @@ class MlflowTracker:
         -------
         Delivery
         """
-        parent_id = self._open().run_id
-        sending = Sending(children, lambda child: self._send(child, parent_id, self._known))
-        with patience(SENDING):
-            delivery = sending.run(self._in_flight, uri=self._uri)
-        self._repeated |= sending.repeated
-        return delivery
+        return self._open_way().send(children)
 
     def finish(
         self, status: RunStatus, metrics: Mapping[str, float], artifacts: Iterable[Artifact] = ()
@@ -168,20 +150,21 @@ class MlflowTracker:
         TrackingError
             Where the store cannot be reached or refuses.
         """
-        parent, client = self._open(), self._open_client()
-        if self._repeated:
-            self.existing_keys()
+        place, way = self._open_place(), self._open_way()
         doing = f"cannot finish the run at {redact(self._uri)}"
         with hush(), patience(SENDING), translated(self._uri, doing):
+            way.settle()
             values = [MetricPoint(key, float(value)) for key, value in metrics.items()]
-            now = max(_now_ms(), parent.start_ms)
-            self._log(parent.run_id, values, {}, {}, start_ms=now)
+            now = max(_now_ms(), place.start_ms)
+            log(place, place.parent_id, values, {}, start_ms=now)
             for artifact in artifacts:
-                client.log_artifact(parent.run_id, str(artifact.path), artifact.folder or None)
-            self._end(parent.run_id, status, now)
+                place.client.log_artifact(
+                    place.parent_id, str(artifact.path), artifact.folder or None
+                )
+            end(place, place.parent_id, status.value, now)
 
     def existing_keys(self) -> set[str]:
-        """Give the keys of the children that are complete in the store, read page by page.
+        """Give the keys of the children that are complete in the store.
 
         Raises
         ------
@@ -190,142 +173,72 @@ class MlflowTracker:
         """
         doing = f"cannot list the runs at {redact(self._uri)}"
         with hush(), patience(SENDING), translated(self._uri, doing):
-            self._known = self._children_of(self._open().run_id)
-        return {key for key, known in self._known.items() if known.ended}
+            return self._open_way().look()
 
-    def _open(self) -> _Parent:
-        if self._parent is None:
+    def _open_place(self) -> Place:
+        if self._place is None:
             raise TrackingError("the parent run is not open; call start() first")
-        return self._parent
+        return self._place
 
-    def _open_client(self) -> MlflowClient:
-        if self._client is None:
+    def _open_way(self) -> Way:
+        if self._way is None:
             raise TrackingError("the parent run is not open; call start() first")
-        return self._client
+        return self._way
 
-    @property
-    def _store(self) -> Any:
-        # The client's own calls for these steps do more than is wanted here: `create_run` sends
-        # telemetry each time, `log_batch` adds the user's active model, `update_run` and
-        # `set_terminated` are two requests each, and one of them prints.
-        return self._open_client()._tracking_client.store
-
-    def _run_of(self, parent: ParentRun) -> str:
+    def _run_of(self, client: MlflowClient, parent: ParentRun) -> str:
         """Find the run that was opened for this parent by a process that died before it said so."""
         key = parent.tags.get(KEY_TAG)
-        experiment = self._open_client().get_experiment_by_name(self._experiment)
+        experiment = client.get_experiment_by_name(self._experiment)
         if not parent.resumed or key is None or experiment is None:
             return ""
         asked = f"tags.`{KEY_TAG}` = '{key}'"
-        found = self._open_client().search_runs([experiment.experiment_id], asked, max_results=1)
+        found = client.search_runs([experiment.experiment_id], asked, max_results=1)
         return str(found[0].info.run_id) if found else ""
 
-    def _reopened(self, run_id: str | None) -> _Parent | None:
+    def _reopened(
+        self, client: MlflowClient, run_id: str | None, parent: ParentRun
+    ) -> Place | None:
         if not run_id:
             return None
         try:
-            run = self._open_client().get_run(run_id)
+            run = client.get_run(run_id)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
         if run.info.lifecycle_stage != "active":
             return None
-        self._experiment_id = run.info.experiment_id
-        self._experiment = self._open_client().get_experiment(self._experiment_id).name
-        self._store.update_run_info(run_id, MlflowStatus.RUNNING, None, None)
-        return _Parent(run.info.run_id, run.info.start_time)
+        self._experiment = client.get_experiment(run.info.experiment_id).name
+        place = self._place_of(client, run.info.experiment_id, run.info.run_id, run.info.start_time)
+        log(place, run_id, (), parent.params, start_ms=place.start_ms, tags=parent.tags)
+        place.store.update_run_info(run_id, MlflowStatus.RUNNING, None, None)
+        return place
 
-    def _created(self, parent: ParentRun) -> _Parent:
-        client = self._open_client()
+    def _created(self, client: MlflowClient, parent: ParentRun) -> Place:
         above = {}
         if self._enclosing:
-            self._experiment_id = self._enclosing.info.experiment_id
-            self._experiment = client.get_experiment(self._experiment_id).name
+            experiment_id = self._enclosing.info.experiment_id
+            self._experiment = client.get_experiment(experiment_id).name
             above = {PARENT_TAG: self._enclosing.info.run_id}
         else:
-            self._experiment_id = _experiment_id(client, self._experiment)
+            experiment_id = _experiment_id(client, self._experiment)
         tags = {**self._context, **parent.tags, **above}
-        run = client.create_run(self._experiment_id, parent.start_ms, tags, parent.name)
-        self._log(run.info.run_id, (), parent.params, {}, start_ms=parent.start_ms)
-        return _Parent(run.info.run_id, parent.start_ms)
+        run = client.create_run(experiment_id, parent.start_ms, tags, parent.name)
+        place = self._place_of(client, experiment_id, run.info.run_id, parent.start_ms)
+        log(place, place.parent_id, (), parent.params, start_ms=parent.start_ms)
+        return place
 
-    def _children_of(self, run_id: str) -> dict[str, _Known]:
-        """List the children of a run; of those with the same key, one that is complete."""
-        known: dict[str, _Known] = {}
-        for key, found in sorted(self._listed(run_id), key=lambda pair: not pair[1].ended):
-            if key not in known:
-                known[key] = found
-            elif not found.ended:
-                # A request that was repeated because its answer got lost made two runs.
-                self._open_client().delete_run(found.run_id)
-        return known
-
-    def _listed(self, run_id: str) -> list[tuple[str, _Known]]:
-        runs, token = [], None
-        query = f"tags.`{PARENT_TAG}` = '{run_id}'"
-        while True:
-            page = self._open_client().search_runs(
-                [self._experiment_id], query, max_results=PAGE, page_token=token
-            )
-            runs += [
-                (run.data.tags[KEY_TAG], _Known(run.info.run_id, run.info.status != "RUNNING"))
-                for run in page
-                if KEY_TAG in run.data.tags
-            ]
-            token = page.token
-            if not token:
-                return runs
-
-    def _send(self, child: ChildRun, parent_id: str, known: Mapping[str, _Known]) -> None:
-        """Write one child, with the runs of its trials, and end it last."""
-        found = known.get(child.key)
-        if found and found.ended:
-            return
-        start = self._open().start_ms
-        run_id = found.run_id if found else self._create(child, parent_id)
-        self._log(run_id, child.metrics, child.params, {}, start_ms=start)
-        if child.trials:
-            trials = self._children_of(run_id) if found else {}
-            for trial in child.trials:
-                self._send(trial, run_id, trials)
-        for key in known.keys() & set(child.supersedes):
-            self._store.set_tag(known[key].run_id, RunTag(SUPERSEDED_TAG, run_id))
-        self._end(run_id, child.status, start + child.duration_ms)
-        if parent_id == self._open().run_id:
-            self._known[child.key] = _Known(run_id, ended=True)
-
-    def _create(self, child: ChildRun, parent_id: str) -> str:
-        tags = {**self._context, **child.tags, PARENT_TAG: parent_id}
-        run = self._store.create_run(
-            self._experiment_id,
-            self._context.get(MLFLOW_USER, "unknown"),
-            self._open().start_ms,
-            [RunTag(key, value) for key, value in tags.items()],
-            child.name,
+    def _place_of(
+        self, client: MlflowClient, experiment_id: str, run_id: str, start_ms: int
+    ) -> Place:
+        return Place(
+            client=client,
+            uri=self._uri,
+            experiment_id=experiment_id,
+            parent_id=run_id,
+            start_ms=start_ms,
+            context=self._context,
         )
-        return str(run.info.run_id)
-
-    def _log(
-        self,
-        run_id: str,
-        metrics: Sequence[MetricPoint],
-        params: Mapping[str, str],
-        tags: Mapping[str, str],
-        *,
-        start_ms: int,
-    ) -> None:
-        for batch in log_batches(metrics, params, tags):
-            self._store.log_batch(
-                run_id,
-                [Metric(m.key, m.value, start_ms + m.after_ms, m.step) for m in batch.metrics],
-                [Param(key, value) for key, value in batch.params],
-                [RunTag(key, value) for key, value in batch.tags],
-            )
-
-    def _end(self, run_id: str, status: RunStatus, end_ms: int) -> None:
-        code = MlflowStatus.from_string(status.value)
-        self._store.update_run_info(run_id, code, end_ms, None)
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
@@ -352,6 +265,14 @@ def _enclosing_run(uri: str) -> Any:
         return None
     theirs = resolve_uri(mlflow.get_tracking_uri())
     return run if redact(theirs).rstrip("/") == redact(uri).rstrip("/") else None
+
+
+def _context(parent: ParentRun) -> dict[str, str]:
+    """Give user, source and git commit of this process, or of the one that the run is of."""
+    here = {key: redact(value) for key, value in resolve_tags().items()}
+    if parent.context is None:
+        return here
+    return {MLFLOW_USER: here.get(MLFLOW_USER, "unknown"), **parent.context}
 
 
 def _now_ms() -> int:

@@ -49,7 +49,7 @@ def open_tracker(options: RunOptions) -> Tracker | None:
         raise ConfigError(*problems)
     from daskcast.tracking.mlflow_client import MlflowTracker  # noqa: PLC0415  # heavy
 
-    return MlflowTracker(uri, options.experiment)
+    return MlflowTracker(uri, options.experiment, bulk=options.tracking_bulk)
 
 
 def _experiment_problems(name: str) -> list[str]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
+from datetime import datetime
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from daskcast.config import ForecastConfig
 from daskcast.records import Status
 from daskcast.tracking.base import KEY_TAG, ParentRun, run_key
 from daskcast.tracking.children import SCORES
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from daskcast.config import ForecastConfig
+    from daskcast.tracking.base import TrackingInfo
 
     Floats = NDArray[np.float64]
 
@@ -68,7 +71,7 @@ def parent_run(
         "daskcast.version": metadata.version("daskcast"),
         "daskcast.config_hash": config.hash,
         "daskcast.data_fingerprint": fingerprint,
-        KEY_TAG: run_key(f"{config.hash} {fingerprint}", name, start_ms),
+        KEY_TAG: run_key(f"{config.hash} {fingerprint}", start_ms),
     }
     safe = {key: redact(str(value)) for key, value in (tags or {}).items()}
     return ParentRun(
@@ -78,6 +81,42 @@ def parent_run(
         tags={**keyed(safe, MAX_TAG_VALUE), **own},
         run_id=run_id,
     )
+
+
+def parent_from(
+    manifest: Mapping[str, Any], *, name: str, now: TrackingInfo, resumed: bool
+) -> ParentRun:
+    """Describe the run of a run folder.
+
+    Parameters
+    ----------
+    manifest : mapping
+        What ``run.json`` holds.
+    name : str
+        Of the folder.
+    now : TrackingInfo
+        Where the run is to be tracked: in the same store and experiment as before, it goes on
+        with the parent run that is there.
+    resumed : bool
+        Whether an earlier process may have opened it.
+
+    Returns
+    -------
+    ParentRun
+    """
+    before = manifest["mlflow"]
+    same = before.get("uri") == now.uri and before.get("experiment") == now.experiment
+    started = datetime.fromisoformat(manifest["started"])
+    found = parent_run(
+        ForecastConfig.from_dict(manifest["config"]),
+        name=name,
+        start_ms=round(started.timestamp() * 1000),
+        fingerprint=manifest["data"]["fingerprint"],
+        tags=manifest.get("tags"),
+        run_id=before.get("run_id") if same else None,
+    )
+    context = before.get("context", {}) if resumed else None
+    return replace(found, resumed=resumed, context=context)
 
 
 def tag_problems(tags: Mapping[str, str]) -> list[str]:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextvars
 import logging
 import queue
+import shlex
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -24,10 +25,12 @@ import fsspec.core
 from fsspec.implementations.local import LocalFileSystem
 
 from daskcast.errors import TrackingError
+from daskcast.redact import printable
 from daskcast.tracking.base import Artifact, RunStatus, TrackingInfo
 from daskcast.tracking.children import ENTITY_COLUMNS, TRIAL_COLUMNS, child_runs
 from daskcast.tracking.cost import n_requests
 from daskcast.tracking.limits import shorten
+from daskcast.tracking.lock import only_one
 from daskcast.tracking.parent import Aggregates
 from daskcast.tracking.uris import redact
 
@@ -42,8 +45,6 @@ logger = logging.getLogger(__name__)
 
 #: What of the run folder is kept with the parent run.
 ARTIFACTS = ("run.json", "entities", "forecasts", "trials", "report.html", "logs")
-#: Children handed to the tracker at a time: how often progress is seen.
-GROUP = 20
 #: Above what one group takes at a store that is slow but alive; the client gives up a dead one
 #: much sooner.
 PATIENCE_S = 300.0
@@ -150,6 +151,7 @@ class TrackingWriter:
         self._stopped = ""
         self._given_up = False
         self._refused: list[tuple[str, str]] = []
+        self._n_entities = self._n_trials = 0
         self._n_expected = self._n_sent = 0
         self._cpu_s = 0.0
         self._lock = threading.Lock()
@@ -171,14 +173,7 @@ class TrackingWriter:
         n_entities, n_trials : int
             Entities of the run, and trials of each: to warn of very many requests.
         """
-        if self._detail == "trial":
-            requests = n_requests(n_entities, n_trials, detail="trial")
-            logger.warning(
-                "--track-detail trial sends about %s requests to the tracking store, one run for "
-                "each trial; entity sends about %s and keeps the losses of the trials as a metric",
-                f"{requests:,}",
-                f"{n_requests(n_entities, n_trials):,}",
-            )
+        self._n_entities, self._n_trials = n_entities, n_trials
         # A thread starts without context variables: with those of here, what it logs is in the
         # log of the run.
         here = contextvars.copy_context()
@@ -186,6 +181,10 @@ class TrackingWriter:
             target=here.run, args=(self._work, parent), name="daskcast-tracking", daemon=True
         )
         self._thread.start()
+
+    def told(self) -> dict[str, Any]:
+        """Tell where and how the run is tracked, as ``run.json`` keeps it."""
+        return {**asdict(self._tracker.info), "detail": self._detail}
 
     def wait_until_open(self, on_progress: Callable[[int, int], None] | None = None) -> bool:
         """Wait until the parent run is open, or cannot be.
@@ -267,17 +266,36 @@ class TrackingWriter:
             self._stop(f"the store took nothing for {self._patience_s:.0f} seconds")
 
     def _work(self, parent: ParentRun) -> None:
-        """Open the parent run, then send batch after batch: all that the thread does."""
-        self._parent_id = self._guarded(self._tracker.start, parent) or ""
-        self._beat = time.monotonic()
+        """Be the one who tracks this folder: all that the thread does."""
+        self._guarded(self._send_all, parent)
         self._opened.set()
-        item: str | _End = ""
-        while self._parent_id and not isinstance(item, _End):
-            item = self._queue.get()
-            self._beat = time.monotonic()
-            if not self._stopped:
-                self._guarded(self._handle, item)
         self._cpu_s += time.thread_time()
+
+    def _send_all(self, parent: ParentRun) -> None:
+        """Open the parent run, then send batch after batch."""
+        with only_one(self._folder.url):
+            self._beat = time.monotonic()
+            self._parent_id = self._guarded(self._open, parent) or ""
+            self._beat = time.monotonic()
+            self._opened.set()
+            item: str | _End = ""
+            while self._parent_id and not isinstance(item, _End):
+                item = self._queue.get()
+                self._beat = time.monotonic()
+                if not self._stopped:
+                    self._guarded(self._handle, item)
+
+    def _open(self, parent: ParentRun) -> str:
+        """Open the parent run; warn of a run for each trial where each is sent by itself."""
+        run_id = self._tracker.start(parent)
+        if self._detail == "trial" and self._tracker.requests_per_run >= 1:
+            logger.warning(
+                "--track-detail trial sends about %s requests to the tracking store, one run for "
+                "each trial; entity sends about %s and keeps the losses of the trials as a metric",
+                f"{n_requests(self._n_entities, self._n_trials, detail='trial'):,}",
+                f"{n_requests(self._n_entities, self._n_trials):,}",
+            )
+        return run_id
 
     def _guarded(self, step: Callable[[_A], _T], argument: _A) -> _T | None:
         """Do a step; whatever goes wrong in it stops tracking, and nothing else."""
@@ -304,8 +322,9 @@ class TrackingWriter:
             return
         trials = self._folder.read("trials", [batch], columns=TRIAL_COLUMNS)
         children = child_runs(entities, trials, self._parent_id, detail=self._detail)
-        for at in range(0, len(children), GROUP):
-            self._account(self._tracker.log_children(children[at : at + GROUP]))
+        group = self._tracker.n_at_once
+        for at in range(0, len(children), group):
+            self._account(self._tracker.log_children(children[at : at + group]))
             if self._stopped:
                 return
 
@@ -334,11 +353,12 @@ class TrackingWriter:
                 return
             self._stopped = redact(why)
         logger.warning(
-            "tracking stopped: %s. The forecasts are not affected: they are in %s. To have the "
-            "run tracked, see that the store can be reached, or name another with "
-            "--tracking-uri; --no-tracking does without.",
+            "tracking stopped: %s. The forecasts are not affected: they are in %s. Once the store "
+            "can be reached, `daskcast track %s` sends what is missing, with --tracking-uri to "
+            "another store; --no-tracking does without.",
             self._stopped,
             redact(self._folder.url),
+            shlex.quote(printable(redact(self._folder.url))),
         )
 
     def _tell_refusals(self) -> None:

@@ -123,6 +123,12 @@ def sqlite_store(sqlite_uri, tmp_path, request):
 
 
 @pytest.fixture
+def one_by_one_store(sqlite_uri, tmp_path, request):
+    """MLflow on SQLite, in an experiment of the test's own, each run by the calls of MLflow."""
+    return MlflowStore(sqlite_uri, request.node.name, tmp_path / "scratch", bulk="off")
+
+
+@pytest.fixture
 def server_store(mlflow_server, tmp_path, request):
     """MLflow behind a server, in an experiment of the test's own."""
     return MlflowStore(mlflow_server, f"server {request.node.name}", tmp_path / "scratch")
@@ -207,13 +213,14 @@ class MemoryStore:
 class MlflowStore:
     """Runs in MLflow, read back with a client of MLflow's own."""
 
-    def __init__(self, uri: str, experiment: str, scratch: Path) -> None:
+    def __init__(self, uri: str, experiment: str, scratch: Path, *, bulk: str = "auto") -> None:
         self.uri = uri
         self.experiment = experiment
         self.scratch = scratch
+        self.bulk = bulk
 
     def open(self):
-        return MlflowTracker(self.uri, self.experiment)
+        return MlflowTracker(self.uri, self.experiment, bulk=self.bulk)
 
     @property
     def client(self) -> MlflowClient:

@@ -18,8 +18,16 @@ class TestMemoryTracker(TrackerContract):
         return memory_store
 
 
+class TestMlflowTrackerOneByOne(TrackerContract):
+    """MLflow, talking to a SQLite file itself by its own calls."""
+
+    @pytest.fixture
+    def store(self, one_by_one_store):
+        return one_by_one_store
+
+
 class TestMlflowTrackerOnSqlite(TrackerContract):
-    """MLflow, talking to a SQLite file itself."""
+    """MLflow on a SQLite file, many runs in a transaction."""
 
     @pytest.fixture
     def store(self, sqlite_store):

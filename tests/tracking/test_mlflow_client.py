@@ -21,7 +21,7 @@ from daskcast.tracking import (
     MlflowTracker,
     RunStatus,
     courtesy,
-    mlflow_client,
+    rest,
     sending,
 )
 
@@ -240,10 +240,10 @@ def test_credentials_are_used_and_never_shown(proxied, proxy, server_store, user
     assert not [text for text in shown if "cret" in text]
 
 
-def test_existing_keys_are_read_page_by_page(sqlite_store, monkeypatch):
+def test_existing_keys_are_read_page_by_page(one_by_one_store, monkeypatch):
     """More children than a page holds are all found."""
-    monkeypatch.setattr(mlflow_client, "PAGE", 3)
-    tracker = sqlite_store.open()
+    monkeypatch.setattr(rest, "PAGE", 3)
+    tracker = one_by_one_store.open()
     parent = tracker.start(parent_of())
     children = [child_of(parent, f"e{n}") for n in range(10)]
     tracker.log_children(children)
@@ -372,9 +372,9 @@ def test_a_database_that_cannot_be_opened_is_told_soon(tmp_path, kind):
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_database_locked_by_another_is_no_disaster(sqlite_store, monkeypatch):
+def test_a_database_locked_by_another_is_no_disaster(one_by_one_store, monkeypatch):
     """Trouble of the database stops sending with the reason; what was sent stays."""
-    tracker = sqlite_store.open()
+    tracker = one_by_one_store.open()
     parent = tracker.start(parent_of())
     tracker.log_children([child_of(parent)])
     locked = mlflow.exceptions.MlflowException("(sqlite3.OperationalError) database is locked")
@@ -382,7 +382,7 @@ def test_a_database_locked_by_another_is_no_disaster(sqlite_store, monkeypatch):
     def lock(*args):
         raise locked
 
-    monkeypatch.setattr(tracker._store, "log_batch", lock)
+    monkeypatch.setattr(tracker._open_place().store, "log_batch", lock)
     delivery = tracker.log_children([child_of(parent, f"e{n}") for n in range(20)])
     assert (delivery.sent, delivery.refused) == (0, ())
     assert "locked" in delivery.stopped

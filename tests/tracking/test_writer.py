@@ -125,6 +125,7 @@ def test_summary_tracks_the_parent_alone(run_folder, results_of):
 def test_trials_are_runs_where_asked_for(run_folder, results_of, warned):
     """The plain way warns of the number of requests, then sends a run for each trial."""
     tracker = MemoryTracker()
+    tracker.requests_per_run = 3.0
     writer = TrackingWriter(tracker, run_folder, detail="trial")
     writer.start(parent_of(), n_entities=3, n_trials=3)
     for name in write(run_folder, results_of, 1):

@@ -1,0 +1,290 @@
+"""Many complete runs into the tables of MLflow, in one transaction.
+
+Covers what a complete run is (:class:`CompleteRun`), whether the tables are those that are known
+(:func:`table_problems`), and writing (:func:`write_runs`) and listing (:func:`runs_below`) runs.
+Does not cover who may write (``app``) or how runs come here (``messages``, the tracking package).
+
+Everything goes through MLflow's own SQLAlchemy tables and sessions. MLflow has no call that makes
+many runs: one run by its calls is dozens of statements in three transactions, here it is a share
+of a few statements for hundreds.
+
+Imports nothing but MLflow and what MLflow brings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels import models
+from mlflow.utils.uri import append_to_uri_path
+from sqlalchemy import insert, inspect, select
+from sqlalchemy.exc import IntegrityError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Table
+    from sqlalchemy.orm import Session
+
+#: Tags that this module knows.
+PARENT_TAG = "mlflow.parentRunId"
+KEY_TAG = "daskcast.run_key"
+SUPERSEDED_TAG = "daskcast.superseded_by"
+_NAME_TAG = "mlflow.runName"
+
+_RUNS: Table = models.SqlRun.__table__
+_TAGS: Table = models.SqlTag.__table__
+_PARAMS: Table = models.SqlParam.__table__
+_METRICS: Table = models.SqlMetric.__table__
+_LATEST: Table = models.SqlLatestMetric.__table__
+#: The columns that are written, of each table.
+WRITTEN = {
+    _RUNS: frozenset(
+        {
+            *("run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id"),
+            *("status", "start_time", "end_time", "deleted_time", "source_version"),
+            *("lifecycle_stage", "artifact_uri", "experiment_id"),
+        }
+    ),
+    _TAGS: frozenset({"key", "value", "run_uuid"}),
+    _PARAMS: frozenset({"key", "value", "run_uuid"}),
+    _METRICS: frozenset({"key", "value", "timestamp", "step", "is_nan", "run_uuid"}),
+    _LATEST: frozenset({"key", "value", "timestamp", "step", "is_nan", "run_uuid"}),
+}
+_IN_A_QUERY = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class CompleteRun:
+    """A run from its start to its end.
+
+    Parameters
+    ----------
+    run_id : str
+        32 hexadecimal digits: the same run always has the same.
+    name, status : str
+    start_time, end_time : int
+        Milliseconds since the epoch.
+    tags, params : dict of str to str
+    metrics : list of (str, float, int, int)
+        Key, value, timestamp in milliseconds since the epoch, step.
+    supersedes : list of str
+        Ids of runs that this one takes the place of; those that are not there are passed over.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    start_time: int
+    end_time: int
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    supersedes: list[str] = field(default_factory=list)
+
+
+def table_problems(store: Any) -> list[str]:
+    """Say why the tables of a store are not to be written to; nothing where they are known.
+
+    Parameters
+    ----------
+    store : mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore
+    """
+    found, known = utils._get_schema_version(store.engine), utils._get_latest_schema_revision()
+    problems = []
+    if found != known:
+        problems.append(f"the schema is of revision {found}, this MLflow has {known}")
+    inspector = inspect(store.engine)
+    for table, written in WRITTEN.items():
+        columns = {column["name"]: column for column in inspector.get_columns(table.name)}
+        absent = sorted(written - columns.keys())
+        asked = sorted(
+            name
+            for name, column in columns.items()
+            if name not in written and not column["nullable"] and column["default"] is None
+        )
+        if absent:
+            problems.append(f"the table {table.name} has no column {', '.join(absent)}")
+        if asked:
+            problems.append(f"the table {table.name} wants a value for {', '.join(asked)}")
+    return problems
+
+
+def write_runs(
+    store: Any, experiment_id: str, runs: Sequence[CompleteRun], *, user: str
+) -> set[str]:
+    """Write runs that are not there yet, all of them or none.
+
+    Parameters
+    ----------
+    store : mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore
+    experiment_id : str
+    runs : sequence of CompleteRun
+    user : str
+
+    Returns
+    -------
+    set of str
+        Ids of those that were there before.
+
+    Raises
+    ------
+    MlflowException
+        Where the experiment is not there or deleted, or the database refuses.
+    """
+    experiment = store.get_experiment(experiment_id)
+    store._check_experiment_is_active(experiment)
+    by_id = {run.run_id: run for run in runs}
+    before: set[str] = set()
+    while True:
+        try:
+            with store.ManagedSessionMaker(read_only=False) as session:
+                return _write(session, experiment, by_id, user)
+        except MlflowException as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            # Somebody else may write the same runs at this moment: then more of them are there
+            # now, and the next time those are left alone.
+            with store.ManagedSessionMaker(read_only=True) as session:
+                there = _existing(session, by_id)
+            if there == before:
+                raise
+            before = there
+
+
+def runs_below(store: Any, parent_id: str) -> Iterator[tuple[str, str, bool]]:
+    """List the runs below a run, those that are deleted not among them.
+
+    Parameters
+    ----------
+    store : mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore
+    parent_id : str
+
+    Yields
+    ------
+    tuple of str, str and bool
+        Key, run id, and whether the run has ended.
+    """
+    below, key = _TAGS.alias("below"), _TAGS.alias("keyed")
+    query = (
+        select(key.c.value, _RUNS.c.run_uuid, _RUNS.c.status)
+        .join(key, key.c.run_uuid == _RUNS.c.run_uuid)
+        .join(below, below.c.run_uuid == _RUNS.c.run_uuid)
+        .where(
+            key.c.key == KEY_TAG,
+            below.c.key == PARENT_TAG,
+            below.c.value == parent_id,
+            _RUNS.c.lifecycle_stage == "active",
+        )
+    )
+    with store.ManagedSessionMaker(read_only=True) as session:
+        for value, run_id, status in session.execute(query):
+            yield value, run_id, status != "RUNNING"
+
+
+def _write(
+    session: Session, experiment: Any, runs: Mapping[str, CompleteRun], user: str
+) -> set[str]:
+    there = _existing(session, runs)
+    new = [run for run_id, run in runs.items() if run_id not in there]
+    rows: dict[Table, list[dict[str, Any]]] = {
+        _RUNS: [_run_row(run, experiment, user) for run in new],
+        _TAGS: [row for run in new for row in _tag_rows(run)],
+        _PARAMS: [row for run in new for row in _pairs(run.params, run.run_id)],
+    }
+    rows[_METRICS], rows[_LATEST] = _metric_rows(new)
+    for table, of_table in rows.items():
+        if of_table:
+            session.execute(insert(table), of_table)
+    _supersede(session, int(experiment.experiment_id), new)
+    return there
+
+
+def _existing(session: Session, ids: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for some in _parts(sorted(ids)):
+        found.update(session.scalars(select(_RUNS.c.run_uuid).where(_RUNS.c.run_uuid.in_(some))))
+    return found
+
+
+def _run_row(run: CompleteRun, experiment: Any, user: str) -> dict[str, Any]:
+    # As MLflow's own `create_run` and `update_run_info` leave it.
+    return {
+        "run_uuid": run.run_id,
+        "name": run.name,
+        "source_type": "UNKNOWN",
+        "source_name": "",
+        "entry_point_name": "",
+        "user_id": user,
+        "status": run.status,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "deleted_time": None,
+        "source_version": "",
+        "lifecycle_stage": "active",
+        "artifact_uri": append_to_uri_path(experiment.artifact_location, run.run_id, "artifacts"),
+        "experiment_id": int(experiment.experiment_id),
+    }
+
+
+def _tag_rows(run: CompleteRun) -> list[dict[str, Any]]:
+    return _pairs({**run.tags, _NAME_TAG: run.name}, run.run_id)
+
+
+def _pairs(values: Mapping[str, str], run_id: str) -> list[dict[str, Any]]:
+    return [{"key": key, "value": value, "run_uuid": run_id} for key, value in values.items()]
+
+
+def _metric_rows(
+    runs: Iterable[CompleteRun],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Give all values, each once, and the latest of each key by step, time and value."""
+    rows, latest = [], []
+    for run in runs:
+        of_key: dict[str, tuple[int, int, float]] = {}
+        for key, value, timestamp, step in dict.fromkeys(run.metrics):
+            rows.append(_metric_row(run.run_id, key, value, timestamp, step))
+            this = (step, timestamp, value)
+            if key not in of_key or this > of_key[key]:
+                of_key[key] = this
+        latest += [
+            _metric_row(run.run_id, key, value, timestamp, step)
+            for key, (step, timestamp, value) in of_key.items()
+        ]
+    return rows, latest
+
+
+def _metric_row(run_id: str, key: str, value: float, timestamp: int, step: int) -> dict[str, Any]:
+    return {
+        "key": key,
+        "value": value,
+        "timestamp": timestamp,
+        "step": step,
+        "is_nan": False,
+        "run_uuid": run_id,
+    }
+
+
+def _supersede(session: Session, experiment_id: int, runs: Iterable[CompleteRun]) -> None:
+    """Tag the runs that others take the place of, once each."""
+    by = {old: run.run_id for run in runs for old in run.supersedes}
+    rows = []
+    for some in _parts(sorted(by)):
+        mine = select(_RUNS.c.run_uuid).where(
+            _RUNS.c.run_uuid.in_(some), _RUNS.c.experiment_id == experiment_id
+        )
+        done = select(_TAGS.c.run_uuid).where(
+            _TAGS.c.run_uuid.in_(some), _TAGS.c.key == SUPERSEDED_TAG
+        )
+        there = set(session.scalars(mine)) - set(session.scalars(done))
+        rows += [{"key": SUPERSEDED_TAG, "value": by[old], "run_uuid": old} for old in there]
+    if rows:
+        session.execute(insert(_TAGS), rows)
+
+
+def _parts(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for at in range(0, len(items), _IN_A_QUERY):
+        yield items[at : at + _IN_A_QUERY]

@@ -1,0 +1,49 @@
+"""Which way child runs take into a store.
+
+Covers :func:`way_to`. Does not cover the ways (``database``, ``rest``).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from daskcast.mlflow_plugin.tables import table_problems
+from daskcast.tracking.database import DatabaseWay
+from daskcast.tracking.rest import RestWay
+from daskcast.tracking.uris import is_database, redact, sqlite_path
+
+if TYPE_CHECKING:
+    from daskcast.tracking.place import Place, Way
+
+logger = logging.getLogger(__name__)
+
+
+def way_to(place: Place, bulk: str = "auto") -> Way:
+    """Choose how child runs are sent.
+
+    Parameters
+    ----------
+    place : Place
+    bulk : {"auto", "database", "off"}
+        ``auto`` writes into the tables of a SQLite file, which is the user's own; a database with
+        a server of its own has permissions and an audit that this would pass by, so it is written
+        to only where that is asked for.
+
+    Returns
+    -------
+    Way
+    """
+    wanted = bulk == "database" or (bulk == "auto" and sqlite_path(place.uri) is not None)
+    if not wanted or not is_database(place.uri):
+        return RestWay(place)
+    problems = table_problems(place.store)
+    if not problems:
+        return DatabaseWay(place)
+    logger.warning(
+        "the tables of the tracking store %s are not those that are known, so runs are sent one "
+        "by one, which is slower by far: %s",
+        redact(place.uri),
+        "; ".join(problems),
+    )
+    return RestWay(place)

@@ -1,0 +1,175 @@
+"""Child runs by three requests each, as every MLflow server takes them.
+
+Covers :class:`RestWay`: create, one ``log_batch``, end; also through the store of a database that
+is not to be written to in bulk. Does not cover how many are in flight (``sending``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import RunStatus as MlflowStatus
+
+from daskcast.tracking.base import KEY_TAG, PARENT_TAG
+from daskcast.tracking.courtesy import SENDING, patience
+from daskcast.tracking.limits import log_batches
+from daskcast.tracking.sending import IN_FLIGHT, Sending
+from daskcast.tracking.uris import is_database
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from daskcast.tracking.base import ChildRun, Delivery, MetricPoint
+    from daskcast.tracking.place import Place
+
+PAGE = 1000
+GROUP = 20
+SUPERSEDED_TAG = "daskcast.superseded_by"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A child that is in the store already."""
+
+    run_id: str
+    ended: bool
+
+
+class RestWay:
+    """Send each child by itself; one that an earlier run left unfinished is completed.
+
+    Parameters
+    ----------
+    place : Place
+    """
+
+    name = "rest"
+    n_at_once = GROUP
+    requests_per_run = 3.0
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        # One thread for a database: several exhaust its pool of connections, or lock SQLite.
+        self._in_flight = 1 if is_database(place.uri) else IN_FLIGHT
+        self._known: dict[str, _Known] = {}
+        self._repeated = False
+
+    def look(self) -> set[str]:
+        """List the children, page by page, and give the keys of those that are complete."""
+        self._known = self._children_of(self._place.parent_id)
+        return {key for key, known in self._known.items() if known.ended}
+
+    def send(self, children: Sequence[ChildRun]) -> Delivery:
+        """Write the children that are not complete in the store."""
+        parent_id = self._place.parent_id
+        sending = Sending(children, lambda child: self._send(child, parent_id, self._known))
+        with patience(SENDING):
+            delivery = sending.run(self._in_flight, uri=self._place.uri)
+        self._repeated |= sending.repeated
+        return delivery
+
+    def settle(self) -> None:
+        """List the children again where a request was repeated, and delete what is there twice."""
+        if self._repeated:
+            self.look()
+
+    def _children_of(self, run_id: str) -> dict[str, _Known]:
+        """List the children of a run; of those with the same key, one that is complete."""
+        known: dict[str, _Known] = {}
+        for key, found in sorted(self._listed(run_id), key=lambda pair: not pair[1].ended):
+            if key not in known:
+                known[key] = found
+            elif not found.ended:
+                # A request that was repeated because its answer got lost made two runs.
+                self._place.client.delete_run(found.run_id)
+        return known
+
+    def _listed(self, run_id: str) -> list[tuple[str, _Known]]:
+        runs, token = [], None
+        query = f"tags.`{PARENT_TAG}` = '{run_id}'"
+        while True:
+            page = self._place.client.search_runs(
+                [self._place.experiment_id], query, max_results=PAGE, page_token=token
+            )
+            runs += [
+                (run.data.tags[KEY_TAG], _Known(run.info.run_id, run.info.status != "RUNNING"))
+                for run in page
+                if KEY_TAG in run.data.tags
+            ]
+            token = page.token
+            if not token:
+                return runs
+
+    def _send(self, child: ChildRun, parent_id: str, known: Mapping[str, _Known]) -> None:
+        """Write one child, with the runs of its trials, and end it last."""
+        found = known.get(child.key)
+        if found and found.ended:
+            return
+        start = self._place.start_ms
+        run_id = found.run_id if found else self._create(child, parent_id)
+        log(self._place, run_id, child.metrics, child.params, start_ms=start)
+        if child.trials:
+            trials = self._children_of(run_id) if found else {}
+            for trial in child.trials:
+                self._send(trial, run_id, trials)
+        for key in known.keys() & set(child.supersedes):
+            self._place.store.set_tag(known[key].run_id, RunTag(SUPERSEDED_TAG, run_id))
+        end(self._place, run_id, child.status, start + child.duration_ms)
+        if parent_id == self._place.parent_id:
+            self._known[child.key] = _Known(run_id, ended=True)
+
+    def _create(self, child: ChildRun, parent_id: str) -> str:
+        tags = {**self._place.context, **child.tags, PARENT_TAG: parent_id}
+        run = self._place.store.create_run(
+            self._place.experiment_id,
+            self._place.user,
+            self._place.start_ms,
+            [RunTag(key, value) for key, value in tags.items()],
+            child.name,
+        )
+        return str(run.info.run_id)
+
+
+def log(
+    place: Place,
+    run_id: str,
+    metrics: Sequence[MetricPoint],
+    params: Mapping[str, str],
+    *,
+    start_ms: int,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Log metrics, params and tags of a run, in as few requests as the limits allow.
+
+    Parameters
+    ----------
+    place : Place
+    run_id : str
+    metrics : sequence of MetricPoint
+    params : mapping of str to str
+    start_ms : int
+        What the times of the metrics count from.
+    tags : mapping of str to str, optional
+    """
+    for batch in log_batches(metrics, params, tags or {}):
+        place.store.log_batch(
+            run_id,
+            [Metric(m.key, m.value, start_ms + m.after_ms, m.step) for m in batch.metrics],
+            [Param(key, value) for key, value in batch.params],
+            [RunTag(key, value) for key, value in batch.tags],
+        )
+
+
+def end(place: Place, run_id: str, status: str, end_ms: int) -> None:
+    """End a run.
+
+    Parameters
+    ----------
+    place : Place
+    run_id, status : str
+    end_ms : int
+        Milliseconds since the epoch.
+    """
+    place.store.update_run_info(run_id, MlflowStatus.from_string(status), end_ms, None)
