@@ -107,6 +107,7 @@ class BatchWork:
             watch.wall_s,
             logs.this_worker(),
             amends=batch.amends,
+            began_ms=watch.began_ms,
         )
         return computed.store() if self.stores else computed
 
@@ -132,6 +133,7 @@ class Computed:
     wall_s: float
     worker: str
     amends: bool = False
+    began_ms: int | None = None
 
     def store(self) -> BatchReceipt:
         """Make it durable and give its receipt; StoppedError where there is no room for more."""
@@ -139,7 +141,7 @@ class Computed:
         try:
             with watch.stage("store"):
                 write = self.folder.amend_batch if self.amends else self.folder.write_batch
-                write(self.batch, self.results, self.records)
+                write(self.batch, self.results, self.records, began_ms=self.began_ms)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -165,6 +167,7 @@ class _Stopwatch:
     def __init__(self) -> None:
         self.cpu_s: dict[str, float] = {}
         self._start = time.perf_counter()
+        self.began_ms = time.time_ns() // 1_000_000
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

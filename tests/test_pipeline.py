@@ -263,10 +263,10 @@ def test_a_full_disk_stops_the_run(
     """What was stored before counts; the run can go on when there is room."""
     real = RunFolder.write_batch
 
-    def write_batch(folder: RunFolder, batch: str, *rest: Any) -> Any:
+    def write_batch(folder: RunFolder, batch: str, *rest: Any, **more: Any) -> Any:
         if batch == "b00003":
             raise OSError(28, "No space left on device")
-        return real(folder, batch, *rest)
+        return real(folder, batch, *rest, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(RunFolder, "write_batch", write_batch)

@@ -40,19 +40,17 @@ _TAGS: Table = models.SqlTag.__table__
 _PARAMS: Table = models.SqlParam.__table__
 _METRICS: Table = models.SqlMetric.__table__
 _LATEST: Table = models.SqlLatestMetric.__table__
-#: The columns that are written, of each table.
+#: The columns that are written, of each table: those of its primary key first.
 WRITTEN = {
-    _RUNS: frozenset(
-        {
-            *("run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id"),
-            *("status", "start_time", "end_time", "deleted_time", "source_version"),
-            *("lifecycle_stage", "artifact_uri", "experiment_id"),
-        }
+    _RUNS: (
+        *("run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id"),
+        *("status", "start_time", "end_time", "deleted_time", "source_version"),
+        *("lifecycle_stage", "artifact_uri", "experiment_id"),
     ),
-    _TAGS: frozenset({"key", "value", "run_uuid"}),
-    _PARAMS: frozenset({"key", "value", "run_uuid"}),
-    _METRICS: frozenset({"key", "value", "timestamp", "step", "is_nan", "run_uuid"}),
-    _LATEST: frozenset({"key", "value", "timestamp", "step", "is_nan", "run_uuid"}),
+    _TAGS: ("key", "run_uuid", "value"),
+    _PARAMS: ("key", "run_uuid", "value"),
+    _METRICS: ("key", "timestamp", "step", "run_uuid", "value", "is_nan"),
+    _LATEST: ("key", "run_uuid", "value", "timestamp", "step", "is_nan"),
 }
 _IN_A_QUERY = 500
 
@@ -100,7 +98,7 @@ def table_problems(store: Any) -> list[str]:
     inspector = inspect(store.engine)
     for table, written in WRITTEN.items():
         columns = {column["name"]: column for column in inspector.get_columns(table.name)}
-        absent = sorted(written - columns.keys())
+        absent = sorted(set(written) - columns.keys())
         asked = sorted(
             name
             for name, column in columns.items()
@@ -185,22 +183,48 @@ def runs_below(store: Any, parent_id: str) -> Iterator[tuple[str, str, bool]]:
             yield value, run_id, status != "RUNNING"
 
 
+def experiment_of(store: Any, run_id: str) -> str:
+    """Give the experiment that a run is in, empty where there is no such run.
+
+    Parameters
+    ----------
+    store : mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore
+    run_id : str
+    """
+    with store.ManagedSessionMaker(read_only=True) as session:
+        found = session.scalar(select(_RUNS.c.experiment_id).where(_RUNS.c.run_uuid == run_id))
+    return "" if found is None else str(found)
+
+
 def _write(
     session: Session, experiment: Any, runs: Mapping[str, CompleteRun], user: str
 ) -> set[str]:
     there = _existing(session, runs)
     new = [run for run_id, run in runs.items() if run_id not in there]
-    rows: dict[Table, list[dict[str, Any]]] = {
-        _RUNS: [_run_row(run, experiment, user) for run in new],
-        _TAGS: [row for run in new for row in _tag_rows(run)],
-        _PARAMS: [row for run in new for row in _pairs(run.params, run.run_id)],
-    }
-    rows[_METRICS], rows[_LATEST] = _metric_rows(new)
-    for table, of_table in rows.items():
-        if of_table:
-            session.execute(insert(table), of_table)
+    metrics, latest = _metric_rows(new)
+    _insert(session, _RUNS, [_run_row(run, experiment, user) for run in new])
+    _insert(session, _TAGS, [row for run in new for row in _tag_rows(run)])
+    _insert(session, _PARAMS, [row for run in new for row in _pairs(run.params, run.run_id)])
+    _insert(session, _METRICS, metrics)
+    _insert(session, _LATEST, latest)
     _supersede(session, int(experiment.experiment_id), new)
     return there
+
+
+def _insert(session: Session, table: Table, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows, in the order of the primary key: neighbours go into the same page."""
+    if not rows:
+        return
+    columns = WRITTEN[table]
+    rows.sort()
+    connection = session.connection()
+    if connection.dialect.paramstyle != "qmark":
+        session.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    # SQLAlchemy takes as long to look at a row as SQLite to write it.
+    quote = connection.dialect.identifier_preparer.quote
+    names, marks = ", ".join(map(quote, columns)), ", ".join("?" * len(columns))
+    connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})", rows)
 
 
 def _existing(session: Session, ids: Iterable[str]) -> set[str]:
@@ -210,62 +234,43 @@ def _existing(session: Session, ids: Iterable[str]) -> set[str]:
     return found
 
 
-def _run_row(run: CompleteRun, experiment: Any, user: str) -> dict[str, Any]:
+def _run_row(run: CompleteRun, experiment: Any, user: str) -> tuple[Any, ...]:
     # As MLflow's own `create_run` and `update_run_info` leave it.
-    return {
-        "run_uuid": run.run_id,
-        "name": run.name,
-        "source_type": "UNKNOWN",
-        "source_name": "",
-        "entry_point_name": "",
-        "user_id": user,
-        "status": run.status,
-        "start_time": run.start_time,
-        "end_time": run.end_time,
-        "deleted_time": None,
-        "source_version": "",
-        "lifecycle_stage": "active",
-        "artifact_uri": append_to_uri_path(experiment.artifact_location, run.run_id, "artifacts"),
-        "experiment_id": int(experiment.experiment_id),
-    }
+    artifacts = append_to_uri_path(experiment.artifact_location, run.run_id, "artifacts")
+    return (
+        *(run.run_id, run.name, "UNKNOWN", "", "", user, run.status),
+        *(run.start_time, run.end_time, None, "", "active", artifacts),
+        int(experiment.experiment_id),
+    )
 
 
-def _tag_rows(run: CompleteRun) -> list[dict[str, Any]]:
+def _tag_rows(run: CompleteRun) -> list[tuple[Any, ...]]:
     return _pairs({**run.tags, _NAME_TAG: run.name}, run.run_id)
 
 
-def _pairs(values: Mapping[str, str], run_id: str) -> list[dict[str, Any]]:
-    return [{"key": key, "value": value, "run_uuid": run_id} for key, value in values.items()]
+def _pairs(values: Mapping[str, str], run_id: str) -> list[tuple[Any, ...]]:
+    return [(key, run_id, value) for key, value in values.items()]
 
 
 def _metric_rows(
     runs: Iterable[CompleteRun],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Give all values, each once, and the latest of each key by step, time and value."""
-    rows, latest = [], []
+    rows: list[tuple[Any, ...]] = []
+    latest: list[tuple[Any, ...]] = []
     for run in runs:
+        run_id = run.run_id
         of_key: dict[str, tuple[int, int, float]] = {}
         for key, value, timestamp, step in dict.fromkeys(run.metrics):
-            rows.append(_metric_row(run.run_id, key, value, timestamp, step))
+            rows.append((key, timestamp, step, run_id, value, False))
             this = (step, timestamp, value)
             if key not in of_key or this > of_key[key]:
                 of_key[key] = this
         latest += [
-            _metric_row(run.run_id, key, value, timestamp, step)
+            (key, run_id, value, timestamp, step, False)
             for key, (step, timestamp, value) in of_key.items()
         ]
     return rows, latest
-
-
-def _metric_row(run_id: str, key: str, value: float, timestamp: int, step: int) -> dict[str, Any]:
-    return {
-        "key": key,
-        "value": value,
-        "timestamp": timestamp,
-        "step": step,
-        "is_nan": False,
-        "run_uuid": run_id,
-    }
 
 
 def _supersede(session: Session, experiment_id: int, runs: Iterable[CompleteRun]) -> None:
@@ -280,9 +285,8 @@ def _supersede(session: Session, experiment_id: int, runs: Iterable[CompleteRun]
             _TAGS.c.run_uuid.in_(some), _TAGS.c.key == SUPERSEDED_TAG
         )
         there = set(session.scalars(mine)) - set(session.scalars(done))
-        rows += [{"key": SUPERSEDED_TAG, "value": by[old], "run_uuid": old} for old in there]
-    if rows:
-        session.execute(insert(_TAGS), rows)
+        rows += [(SUPERSEDED_TAG, old, by[old]) for old in there]
+    _insert(session, _TAGS, rows)
 
 
 def _parts(items: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from daskcast.errors import StoreError
 from daskcast.store.commit import commit
 from daskcast.store.layout import check_name, part_name, verified
-from daskcast.store.marker import Marker, Part
+from daskcast.store.marker import Marker, Part, began_of
 from daskcast.store.schema import TABLES, tables_of, time_kind, to_bytes
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _WAITS_S = (0.1, 0.5, 2.0)
 
 
 def amend_batch(
-    folder: RunFolder, batch: str, results: Sequence[EntityResult], log: bytes
+    folder: RunFolder, batch: str, results: Sequence[EntityResult], log: bytes, began_ms: int
 ) -> Marker:
     """See :meth:`RunFolder.amend_batch`; ``log`` is the text of the new records."""
     check_name(batch)
@@ -46,7 +46,8 @@ def amend_batch(
         contents["logs"] = log, log.count(b"\n")
     parts = {name: (content, Part.of(content, n)) for name, (content, n) in contents.items()}
     described = {name: part for name, (_, part) in parts.items()}
-    marker = Marker.of_table(batch, tables["entities"], described)
+    began = {**began_of(results, began_ms), **old.began}
+    marker = Marker.of_table(batch, tables["entities"], described, began)
     if marker.ids != old.ids:
         raise StoreError(
             f"batch {batch} of the run folder {folder.place} has not all of the entities that are "

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -153,7 +154,12 @@ class RunFolder:
     # -- batches --
 
     def write_batch(
-        self, batch: str, results: Sequence[EntityResult], logs: Sequence[Mapping[str, Any]] = ()
+        self,
+        batch: str,
+        results: Sequence[EntityResult],
+        logs: Sequence[Mapping[str, Any]] = (),
+        *,
+        began_ms: int | None = None,
     ) -> Marker:
         """Make the results of a batch durable; the marker is written last.
 
@@ -169,6 +175,8 @@ class RunFolder:
         results : sequence of EntityResult
         logs : sequence of mapping
             Records as of :func:`daskcast.logs.capture`.
+        began_ms : int, optional
+            When the work on them began, in milliseconds since the epoch; None is now.
 
         Returns
         -------
@@ -189,11 +197,17 @@ class RunFolder:
         if logs:
             content = _lines(logs)
             parts["logs"] = content, Part.of(content, len(logs))
-        marker = Marker.of(batch, results, {table: part for table, (_, part) in parts.items()})
+        described = {table: part for table, (_, part) in parts.items()}
+        marker = Marker.of(batch, results, described, _ms(began_ms))
         return commit(files, parts, marker, self.place)
 
     def amend_batch(
-        self, batch: str, results: Sequence[EntityResult], logs: Sequence[Mapping[str, Any]] = ()
+        self,
+        batch: str,
+        results: Sequence[EntityResult],
+        logs: Sequence[Mapping[str, Any]] = (),
+        *,
+        began_ms: int | None = None,
     ) -> Marker:
         """Put new results of some of its entities into a batch that is durable.
 
@@ -207,6 +221,8 @@ class RunFolder:
         results : sequence of EntityResult
         logs : sequence of mapping
             Records as of :func:`daskcast.logs.capture`.
+        began_ms : int, optional
+            When the work on them began, in milliseconds since the epoch; None is now.
 
         Returns
         -------
@@ -219,7 +235,12 @@ class RunFolder:
         OSError
             The place took no more.
         """
-        return amend.amend_batch(self, batch, results, _lines(logs))
+        return amend.amend_batch(self, batch, results, _lines(logs), _ms(began_ms))
+
+    def began(self, batch: str) -> Mapping[str, int]:
+        """Say when the work of each attempt in a batch began, in milliseconds since the epoch."""
+        found = marker_of(self.files, batch)
+        return found.began if found is not None else {}
 
     def _parts(self, batch: str, results: Sequence[EntityResult]) -> dict[str, tuple[bytes, Part]]:
         """Encode the tables; forecasts without rows are left out where their type is unknown."""
@@ -422,6 +443,10 @@ class RunFolder:
             Keys as of :func:`daskcast.logs.capture`.
         """
         return query.read_logs(self.files, entity, level)
+
+
+def _ms(moment: int | None) -> int:
+    return time.time_ns() // 1_000_000 if moment is None else moment
 
 
 def _lines(records: Iterable[Mapping[str, Any]]) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ class Marker:
         Digest of the attempts, in the same order.
     parts : mapping of str to Part
         By the name of the table, or ``logs``.
+    began : mapping of str to int
+        When the work of each attempt at some of its entities began, in milliseconds since the
+        epoch. It stays as it was first written.
     """
 
     batch: str
@@ -81,9 +84,16 @@ class Marker:
     ids: str
     attempts: str
     parts: Mapping[str, Part]
+    began: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, batch: str, results: Sequence[EntityResult], parts: Mapping[str, Part]) -> Marker:
+    def of(
+        cls,
+        batch: str,
+        results: Sequence[EntityResult],
+        parts: Mapping[str, Part],
+        began_ms: int = 0,
+    ) -> Marker:
         """Describe the results of a batch and the parts they were written to."""
         states = [str(result.status) for result in results]
         return cls(
@@ -96,10 +106,13 @@ class Marker:
             ids=_digest_of([result.unique_id for result in results]),
             attempts=_digest_of([result.attempt for result in results]),
             parts=dict(parts),
+            began=began_of(results, began_ms),
         )
 
     @classmethod
-    def of_table(cls, batch: str, entities: pa.Table, parts: Mapping[str, Part]) -> Marker:
+    def of_table(
+        cls, batch: str, entities: pa.Table, parts: Mapping[str, Part], began: Mapping[str, int]
+    ) -> Marker:
         """Describe a batch by its rows of ``entities``."""
         states = entities["status"].to_pylist()
         return cls(
@@ -112,6 +125,7 @@ class Marker:
             ids=_digest_of(entities["unique_id"].to_pylist()),
             attempts=_digest_of(entities["attempt"].to_pylist()),
             parts=dict(parts),
+            began=dict(began),
         )
 
     def same_work(self, other: Marker) -> bool:
@@ -137,6 +151,11 @@ class Marker:
             return cls(parts=parts, **content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+
+def began_of(results: Sequence[EntityResult], began_ms: int) -> dict[str, int]:
+    """Say of each attempt among some results when its work began."""
+    return {str(result.attempt): began_ms for result in results}
 
 
 def _digest_of(values: list[Any]) -> str:

@@ -5,8 +5,8 @@ that a tracking store implements. Does not cover how they are made from the run 
 (``children``, ``parent``), how they are sent while batches still run (``writer``), or the two
 stores that ship (``memory``, ``mlflow_client``).
 
-Times of children are milliseconds after the start of the parent run, so that the same child
-always carries the same timestamps: sending it again changes nothing in the store.
+Times of children are told by when their work began, which the run folder keeps: the same child
+always carries the same timestamps, so that sending it again changes nothing in the store.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class MetricPoint:
         Finite: a value that is missing or undefined has no point.
     step : int
     after_ms : int
-        Milliseconds after the start of the parent run.
+        Milliseconds after the start of the run.
     """
 
     key: str
@@ -96,6 +96,8 @@ class ChildRun:
     duration_ms : int
     params, tags : mapping of str to str
     metrics : tuple of MetricPoint
+    start_after_ms : int
+        Start, in milliseconds after that of the parent run.
     trials : tuple of ChildRun
         Runs below this one.
     supersedes : tuple of str
@@ -109,6 +111,7 @@ class ChildRun:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[MetricPoint, ...] = ()
+    start_after_ms: int = 0
     trials: tuple[ChildRun, ...] = ()
     supersedes: tuple[str, ...] = ()
 

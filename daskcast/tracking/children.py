@@ -47,7 +47,12 @@ Row = dict[str, Any]
 
 
 def child_runs(
-    entities: pa.Table, trials: pa.Table, parent_id: str, *, detail: str = "entity"
+    entities: pa.Table,
+    trials: pa.Table,
+    parent_id: str,
+    *,
+    detail: str = "entity",
+    after_ms: Mapping[int, int] | None = None,
 ) -> list[ChildRun]:
     """Make the child runs of some entities.
 
@@ -59,6 +64,8 @@ def child_runs(
         Id of the parent run.
     detail : {"entity", "trial"}
         ``trial`` adds a run for each trial below its entity's run.
+    after_ms : mapping of int to int, optional
+        When the work of each attempt began, in milliseconds after the start of the parent run.
 
     Returns
     -------
@@ -67,7 +74,13 @@ def child_runs(
     """
     by_entity = _trials_by_entity(trials)
     return [
-        _child(row, by_entity.get(row["unique_id"], ()), parent_id, detail=detail)
+        _child(
+            row,
+            by_entity.get(row["unique_id"], ()),
+            parent_id,
+            detail=detail,
+            start=(after_ms or {}).get(row["attempt"], 0),
+        )
         for row in entities.select(ENTITY_COLUMNS).to_pylist()
     ]
 
@@ -90,16 +103,17 @@ def _trials_by_entity(trials: pa.Table) -> dict[str, list[Row]]:
     return grouped
 
 
-def _child(row: Row, trials: Sequence[Row], parent_id: str, *, detail: str) -> ChildRun:
+def _child(row: Row, trials: Sequence[Row], parent_id: str, *, detail: str, start: int) -> ChildRun:
     entity, attempt = row["unique_id"], int(row["attempt"] or 1)
     duration = _milliseconds(row["seconds"])
     key = run_key(parent_id, entity, attempt)
-    runs = tuple(_trial_run(t, row, parent_id) for t in trials) if detail == "trial" else ()
+    runs = tuple(_trial_run(t, row, parent_id, start) for t in trials) if detail == "trial" else ()
     return ChildRun(
         key=key,
         name=shorten(printable(entity), MAX_NAME) or "(empty id)",
         status=RunStatus.FAILED if row["status"] == Status.FAILED else RunStatus.FINISHED,
         duration_ms=duration,
+        start_after_ms=start,
         params=keyed({**_chosen(trials), **_flat(row["params"])}, MAX_PARAM_VALUE),
         tags=_tags(row, key, attempt),
         metrics=(
@@ -170,7 +184,7 @@ def _losses(trials: Iterable[Row]) -> tuple[MetricPoint, ...]:
     return tuple(found)
 
 
-def _trial_run(trial: Row, entity: Row, parent_id: str) -> ChildRun:
+def _trial_run(trial: Row, entity: Row, parent_id: str, start: int) -> ChildRun:
     duration = _milliseconds(trial["seconds"])
     attempt = int(entity["attempt"] or 1)
     key = run_key(parent_id, entity["unique_id"], attempt, trial["trial"])
@@ -190,6 +204,7 @@ def _trial_run(trial: Row, entity: Row, parent_id: str) -> ChildRun:
         name=name,
         status=RunStatus.FAILED if trial["state"] == "failed" else RunStatus.FINISHED,
         duration_ms=duration,
+        start_after_ms=start,
         params=keyed(_flat(trial["params"]), MAX_PARAM_VALUE),
         tags={name: shorten(value, MAX_TEXT) for name, value in tags.items()},
         metrics=points(values, after_ms=duration),

@@ -1,6 +1,6 @@
 """Which way child runs take into a store.
 
-Covers :func:`way_to`. Does not cover the ways (``database``, ``rest``).
+Covers :func:`way_to`. Does not cover the ways (``database``, ``endpoint``, ``rest``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from daskcast.mlflow_plugin.tables import table_problems
 from daskcast.tracking.database import DatabaseWay
+from daskcast.tracking.endpoint import EndpointWay, takes_many
 from daskcast.tracking.rest import RestWay
-from daskcast.tracking.uris import is_database, redact, sqlite_path
+from daskcast.tracking.uris import is_database, is_server, redact, sqlite_path
 
 if TYPE_CHECKING:
     from daskcast.tracking.place import Place, Way
@@ -26,14 +27,17 @@ def way_to(place: Place, bulk: str = "auto") -> Way:
     ----------
     place : Place
     bulk : {"auto", "database", "off"}
-        ``auto`` writes into the tables of a SQLite file, which is the user's own; a database with
-        a server of its own has permissions and an audit that this would pass by, so it is written
-        to only where that is asked for.
+        ``auto`` asks a server whether it takes many runs in a request, and writes into the tables
+        of a SQLite file, which is the user's own. A database with a server of its own has
+        permissions and an audit that this would pass by, so it is written to only where that is
+        asked for.
 
     Returns
     -------
     Way
     """
+    if is_server(place.uri):
+        return EndpointWay(place) if bulk != "off" and takes_many(place) else RestWay(place)
     wanted = bulk == "database" or (bulk == "auto" and sqlite_path(place.uri) is not None)
     if not wanted or not is_database(place.uri):
         return RestWay(place)

@@ -138,7 +138,7 @@ class MemoryTracker:
         return run
 
     def _write(self, child: ChildRun, parent_id: str) -> None:
-        start = self._open().start_ms
+        start = self._open().start_ms + child.start_after_ms
         run = self._create(child.name, start)
         run.params.update(child.params)
         run.tags.update({**child.tags, PARENT_TAG: parent_id})

@@ -78,37 +78,21 @@ class RestWay:
     def _children_of(self, run_id: str) -> dict[str, _Known]:
         """List the children of a run; of those with the same key, one that is complete."""
         known: dict[str, _Known] = {}
-        for key, found in sorted(self._listed(run_id), key=lambda pair: not pair[1].ended):
+        for key, child_id, ended in sorted(listed(self._place, run_id), key=lambda c: not c[2]):
             if key not in known:
-                known[key] = found
-            elif not found.ended:
+                known[key] = _Known(child_id, ended)
+            elif not ended:
                 # A request that was repeated because its answer got lost made two runs.
-                self._place.client.delete_run(found.run_id)
+                self._place.client.delete_run(child_id)
         return known
-
-    def _listed(self, run_id: str) -> list[tuple[str, _Known]]:
-        runs, token = [], None
-        query = f"tags.`{PARENT_TAG}` = '{run_id}'"
-        while True:
-            page = self._place.client.search_runs(
-                [self._place.experiment_id], query, max_results=PAGE, page_token=token
-            )
-            runs += [
-                (run.data.tags[KEY_TAG], _Known(run.info.run_id, run.info.status != "RUNNING"))
-                for run in page
-                if KEY_TAG in run.data.tags
-            ]
-            token = page.token
-            if not token:
-                return runs
 
     def _send(self, child: ChildRun, parent_id: str, known: Mapping[str, _Known]) -> None:
         """Write one child, with the runs of its trials, and end it last."""
         found = known.get(child.key)
         if found and found.ended:
             return
-        start = self._place.start_ms
-        run_id = found.run_id if found else self._create(child, parent_id)
+        start = self._place.start_ms + child.start_after_ms
+        run_id = found.run_id if found else self._create(child, parent_id, start)
         log(self._place, run_id, child.metrics, child.params, start_ms=start)
         if child.trials:
             trials = self._children_of(run_id) if found else {}
@@ -120,16 +104,46 @@ class RestWay:
         if parent_id == self._place.parent_id:
             self._known[child.key] = _Known(run_id, ended=True)
 
-    def _create(self, child: ChildRun, parent_id: str) -> str:
+    def _create(self, child: ChildRun, parent_id: str, start_ms: int) -> str:
         tags = {**self._place.context, **child.tags, PARENT_TAG: parent_id}
         run = self._place.store.create_run(
             self._place.experiment_id,
             self._place.user,
-            self._place.start_ms,
+            start_ms,
             [RunTag(key, value) for key, value in tags.items()],
             child.name,
         )
         return str(run.info.run_id)
+
+
+def listed(place: Place, run_id: str) -> list[tuple[str, str, bool]]:
+    """List the children of a run, page by page.
+
+    Parameters
+    ----------
+    place : Place
+    run_id : str
+
+    Returns
+    -------
+    list of (str, str, bool)
+        Key, run id, and whether the run has ended.
+    """
+    runs: list[tuple[str, str, bool]] = []
+    token = None
+    query = f"tags.`{PARENT_TAG}` = '{run_id}'"
+    while True:
+        page = place.client.search_runs(
+            [place.experiment_id], query, max_results=PAGE, page_token=token
+        )
+        runs += [
+            (run.data.tags[KEY_TAG], run.info.run_id, run.info.status != "RUNNING")
+            for run in page
+            if KEY_TAG in run.data.tags
+        ]
+        token = page.token
+        if not token:
+            return runs
 
 
 def log(

@@ -72,6 +72,10 @@ class Folder(Protocol):
         """Read a table, or the part of it that some batches wrote."""
         ...
 
+    def began(self, batch: str) -> Mapping[str, int]:
+        """Say when the work of each attempt began, in milliseconds since the epoch."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackingSummary:
@@ -151,7 +155,7 @@ class TrackingWriter:
         self._stopped = ""
         self._given_up = False
         self._refused: list[tuple[str, str]] = []
-        self._n_entities = self._n_trials = 0
+        self._n_entities = self._n_trials = self._start_ms = 0
         self._n_expected = self._n_sent = 0
         self._cpu_s = 0.0
         self._lock = threading.Lock()
@@ -174,6 +178,7 @@ class TrackingWriter:
             Entities of the run, and trials of each: to warn of very many requests.
         """
         self._n_entities, self._n_trials = n_entities, n_trials
+        self._start_ms = parent.start_ms
         # A thread starts without context variables: with those of here, what it logs is in the
         # log of the run.
         here = contextvars.copy_context()
@@ -321,7 +326,15 @@ class TrackingWriter:
         if self._detail == "summary":
             return
         trials = self._folder.read("trials", [batch], columns=TRIAL_COLUMNS)
-        children = child_runs(entities, trials, self._parent_id, detail=self._detail)
+        began = self._folder.began(batch).items()
+        children = child_runs(
+            entities,
+            trials,
+            self._parent_id,
+            detail=self._detail,
+            # A clock may have gone back meanwhile: no child begins before its parent.
+            after_ms={int(attempt): max(ms - self._start_ms, 0) for attempt, ms in began},
+        )
         group = self._tracker.n_at_once
         for at in range(0, len(children), group):
             self._account(self._tracker.log_children(children[at : at + group]))

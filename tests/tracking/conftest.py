@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import http.server
 import os
@@ -22,7 +23,8 @@ from daskcast.config import ForecastConfig
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Status, Trial
 from daskcast.store import RunFolder
 from daskcast.testing import SeenRun
-from daskcast.tracking import MemoryTracker, MlflowTracker
+from daskcast.testing.trackers import AWKWARD_IDS, child_of, parent_of
+from daskcast.tracking import MemoryTracker, MetricPoint, MlflowTracker, RunStatus
 
 START_S = 120
 
@@ -42,11 +44,30 @@ def mlflow_server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="session")
+def bulk_server(tmp_path_factory):
+    """Address of an MLflow server that takes many runs in a request."""
+    with running_server(tmp_path_factory.mktemp("bulk"), "--app-name", "daskcast") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server_of(tmp_path_factory):
+    """Give a function that makes a server with options and settings of one's own."""
+
+    def server(*options, **environment):
+        return running_server(tmp_path_factory.mktemp("server"), *options, **environment)
+
+    return server
+
+
 class running_server:
     """An MLflow server on a free port of the loopback, ended at exit."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self.folder = folder
+        self.options = options
+        self.environment = environment
         self.port = free_port()
 
     def __enter__(self) -> str:
@@ -55,6 +76,7 @@ class running_server:
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
             *("--port", str(self.port), "--workers", "1", "--backend-store-uri", database),
             *("--artifacts-destination", str(self.folder / "artifacts")),
+            *self.options,
         ]
         self.log = (self.folder / "server.log").open("wb")
         self.process = subprocess.Popen(
@@ -62,7 +84,7 @@ class running_server:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.environment},
             start_new_session=True,
         )
         address = f"http://127.0.0.1:{self.port}"
@@ -135,6 +157,12 @@ def server_store(mlflow_server, tmp_path, request):
 
 
 @pytest.fixture
+def bulk_store(bulk_server, tmp_path, request):
+    """MLflow behind a server that takes many runs in a request."""
+    return MlflowStore(bulk_server, f"bulk {request.node.name}", tmp_path / "scratch")
+
+
+@pytest.fixture
 def run_folder(tmp_path):
     """Give a run folder without batches."""
     config = ForecastConfig(h=2)
@@ -173,6 +201,50 @@ def result(name: str, *, status: Status = Status.OK) -> EntityResult:
         ),
         trials=trials,
     )
+
+
+RANDOM_TAGS = ("mlflow.parentRunId", "daskcast.run_key")
+
+
+@pytest.fixture
+def content_after():
+    """Give a function that sends children of all kinds one way, and reads back what is there.
+
+    By name, without ids that are made at random.
+    """
+
+    def content(store, bulk):
+        tracker = MlflowTracker(store.uri, store.experiment, bulk=bulk)
+        parent = tracker.start(parent_of())
+        delivery = tracker.log_children(children_of_all_kinds(parent))
+        assert not delivery.refused
+        return {
+            run.name: dataclasses.replace(
+                run,
+                run_id="",
+                tags={k: v for k, v in run.tags.items() if k not in RANDOM_TAGS},
+            )
+            for run in store.children(parent)
+        }
+
+    return content
+
+
+def children_of_all_kinds(parent):
+    """Give children with awkward ids, one that failed, and two with more or odder metrics."""
+    back = tuple(MetricPoint("loss", float(-n), 5 - n, n) for n in range(5))
+    return [
+        *(child_of(parent, entity) for entity in AWKWARD_IDS),
+        dataclasses.replace(
+            child_of(parent, "bad"), status=RunStatus.FAILED, params={}, metrics=()
+        ),
+        dataclasses.replace(child_of(parent, "back"), metrics=(*back, back[0])),
+        dataclasses.replace(
+            child_of(parent, "large"),
+            params={f"p{n}": "é" * 6000 for n in range(130)},
+            metrics=tuple(MetricPoint("loss", float(n), n, n) for n in range(2100)),
+        ),
+    ]
 
 
 class MemoryStore:
@@ -370,6 +442,19 @@ def proxy(mlflow_server):
     found = Proxy(mlflow_server)
     yield found
     found.close()
+
+
+@pytest.fixture
+def proxy_to():
+    """Give a function that makes a proxy before a server."""
+    with contextlib.ExitStack() as stack:
+
+        def make(address):
+            found = Proxy(address)
+            stack.callback(found.close)
+            return found
+
+        yield make
 
 
 @pytest.fixture

@@ -41,3 +41,12 @@ class TestMlflowTrackerOnServer(TrackerContract):
     @pytest.fixture
     def store(self, server_store):
         return server_store
+
+
+@pytest.mark.integration
+class TestMlflowTrackerOnBulkServer(TrackerContract):
+    """MLflow, through a server that takes many runs in a request."""
+
+    @pytest.fixture
+    def store(self, bulk_store):
+        return bulk_store

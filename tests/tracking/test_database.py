@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daskcast.testing.trackers import AWKWARD_IDS, START_MS, child_of, parent_of
-from daskcast.tracking import MetricPoint, MlflowTracker, RunStatus
+from daskcast.tracking import MetricPoint, MlflowTracker
 from daskcast.tracking.uris import sqlite_path
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that is to go.
@@ -29,30 +29,6 @@ def warned(caplog):
     return lambda: [r.getMessage() for r in caplog.records if r.name.startswith("daskcast")]
 
 
-def content(store, parent):
-    """Give what the children of a run hold, by name, without ids that are made at random."""
-    return {
-        run.name: dataclasses.replace(
-            run,
-            run_id="",
-            tags={k: v for k, v in run.tags.items() if k not in RANDOM},
-        )
-        for run in store.children(parent)
-    }
-
-
-RANDOM = ("mlflow.parentRunId", "daskcast.run_key")
-
-
-def sent(store, children_of, bulk):
-    """Send children one way, and give what is there afterwards."""
-    tracker = MlflowTracker(store.uri, store.experiment, bulk=bulk)
-    parent = tracker.start(parent_of())
-    delivery = tracker.log_children(children_of(parent))
-    assert not delivery.refused
-    return content(store, parent)
-
-
 def test_the_way_is_chosen_by_the_store(sqlite_store):
     """A SQLite file is written to in bulk, unless that is turned off."""
     for bulk, requests in (("auto", 0), ("database", 0), ("off", 3)):
@@ -61,26 +37,9 @@ def test_the_way_is_chosen_by_the_store(sqlite_store):
         assert tracker.requests_per_run == requests
 
 
-def test_what_is_read_back_is_what_the_calls_of_mlflow_leave(sqlite_store):
+def test_what_is_read_back_is_what_the_calls_of_mlflow_leave(sqlite_store, content_after):
     """Names, tags, params, history, latest values, times and status are equal."""
-
-    def children_of(parent):
-        failed = dataclasses.replace(
-            child_of(parent, "bad"), status=RunStatus.FAILED, params={}, metrics=()
-        )
-        back = tuple(MetricPoint("loss", float(-n), 5 - n, n) for n in range(5))
-        return [
-            *(child_of(parent, entity) for entity in AWKWARD_IDS),
-            failed,
-            dataclasses.replace(child_of(parent, "back"), metrics=(*back, back[0])),
-            dataclasses.replace(
-                child_of(parent, "large"),
-                params={f"p{n}": "é" * 6000 for n in range(130)},
-                metrics=tuple(MetricPoint("loss", float(n), n, n) for n in range(2100)),
-            ),
-        ]
-
-    one_by_one, in_bulk = (sent(sqlite_store, children_of, bulk) for bulk in ("off", "auto"))
+    one_by_one, in_bulk = (content_after(sqlite_store, bulk) for bulk in ("off", "auto"))
     assert len(in_bulk) == len(AWKWARD_IDS) + 3
     assert in_bulk == one_by_one
 
@@ -128,7 +87,7 @@ def test_a_run_begun_one_by_one_goes_on_in_bulk(sqlite_store):
     parent = first.start(parent_of())
     done, half, new = (child_of(parent, name) for name in ("JFK", "LGA", "EWR"))
     first.log_children([done])
-    first._open_way()._create(half, parent)
+    first._open_way()._create(half, parent, START_MS)
     before = {run.name: run for run in sqlite_store.children(parent)}
     second = MlflowTracker(sqlite_store.uri, sqlite_store.experiment)
     assert second.start(parent_of(run_id=parent)) == parent
@@ -141,7 +100,10 @@ def test_a_run_begun_one_by_one_goes_on_in_bulk(sqlite_store):
     again = dataclasses.replace(child_of(parent, attempt=2))
     second.log_children([again])
     (old,) = [run for run in sqlite_store.children(parent) if run.run_id == before["JFK"].run_id]
-    assert old.tags["daskcast.superseded_by"] == again.key
+    (new,) = [
+        run for run in sqlite_store.children(parent) if run.tags["daskcast.run_key"] == again.key
+    ]
+    assert old.tags["daskcast.superseded_by"] == new.run_id
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""What a client and a server say to each other to write many runs.
+
+Covers the route, the body of a request and its checks. Imports nothing but MLflow and what MLflow
+brings.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+
+from daskcast.mlflow_plugin.tables import CompleteRun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROUTE = "/api/2.0/daskcast/runs"
+#: Of what is said; a client and a server of different versions do not use the route.
+VERSION = 1
+MAX_BYTES = 16_000_000
+MAX_RUNS = 5_000
+_HIGHEST = 2**62
+_Key = Annotated[
+    str, StringConstraints(min_length=1, max_length=250, pattern=r"^[A-Za-z0-9_.\-: ]+$")
+]
+_Tag = Annotated[str, StringConstraints(max_length=5000)]
+_Param = Annotated[str, StringConstraints(max_length=6000)]
+_Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+_Time = Annotated[int, Field(ge=0, le=_HIGHEST)]
+_Whole = Annotated[int, Field(ge=-_HIGHEST, le=_HIGHEST)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A complete run, as a request holds it: see :class:`CompleteRun`."""
+
+    run_id: _Id
+    name: Annotated[str, StringConstraints(min_length=1, max_length=250)]
+    status: Literal["FINISHED", "FAILED", "KILLED"]
+    start_time: _Time
+    end_time: _Time
+    tags: Annotated[dict[_Key, _Tag], Field(max_length=100)]
+    params: Annotated[dict[_Key, _Param], Field(max_length=2000)]
+    metrics: Annotated[list[tuple[_Key, _Finite, _Time, _Whole]], Field(max_length=100_000)]
+    supersedes: Annotated[list[_Id], Field(max_length=1000)]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Request:
+    experiment_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
+    runs: Annotated[list[_Run], Field(min_length=1, max_length=MAX_RUNS)]
+
+
+class RefusedError(ValueError):
+    """A request that is not what it must be."""
+
+
+def body_of(experiment_id: str, runs: Sequence[CompleteRun]) -> bytes:
+    """Write the body of a request.
+
+    Parameters
+    ----------
+    experiment_id : str
+    runs : sequence of CompleteRun
+    """
+    plain = [{name: getattr(run, name) for name in CompleteRun.__slots__} for run in runs]
+    return json.dumps({"experiment_id": experiment_id, "runs": plain}).encode()
+
+
+def read_body(body: bytes) -> tuple[str, list[CompleteRun]]:
+    """Read and check the body of a request.
+
+    Parameters
+    ----------
+    body : bytes
+
+    Returns
+    -------
+    str and list of CompleteRun
+        The experiment, and the runs.
+
+    Raises
+    ------
+    RefusedError
+        Names the first fields that are wrong, and what they must be.
+    """
+    try:
+        found = _REQUEST.validate_json(body, strict=True)
+    except ValidationError as error:
+        told = error.errors(include_url=False, include_input=False, include_context=False)
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in told[:5])
+        raise RefusedError(f"{len(told)} fields are not what they must be: {wrong}") from None
+    names = CompleteRun.__slots__
+    runs = [CompleteRun(**{name: getattr(run, name) for name in names}) for run in found.runs]
+    return found.experiment_id, runs
+
+
+_REQUEST = TypeAdapter(_Request)
