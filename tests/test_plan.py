@@ -58,12 +58,16 @@ def test_the_advice_is_the_simplest_that_is_fast(n_entities: int, executor: str,
 )
 def test_runs_and_requests_are_counted(detail: str, runs: int, requests: int) -> None:
     """One run for each entity, or each trial too, below the parent."""
-    options = RunOptions(cluster="serial", track_detail=detail)
+    options = RunOptions(cluster="serial", track_detail=detail, tracking_bulk="off")
     found = make_plan(demo.airports(12, months=40), CONFIG, options)
     assert (found.tracking.n_runs, found.tracking.n_requests) == (runs, requests)
     untracked = make_plan(demo.airports(12, months=40), CONFIG, replace(options, tracking=False))
     assert (untracked.tracking.n_runs, untracked.tracking.n_requests) == (0, 0)
     assert "none" in untracked.describe()
+    bulk = make_plan(demo.airports(12, months=40), CONFIG, replace(options, tracking_bulk="auto"))
+    assert (bulk.tracking.n_runs, bulk.tracking.n_requests) == (runs, 4)
+    if runs > 1:
+        assert bulk.tracking.seconds < found.tracking.seconds
 
 
 def test_batches_and_slots_are_those_of_the_run() -> None:

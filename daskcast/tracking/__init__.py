@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from daskcast.tracking.children import child_runs
     from daskcast.tracking.cost import TrackingCost, n_requests, tracking_cost
+    from daskcast.tracking.find import find_runs
     from daskcast.tracking.memory import MemoryRun, MemoryTracker
     from daskcast.tracking.mlflow_client import MlflowTracker
     from daskcast.tracking.opening import open_tracker
@@ -46,6 +47,7 @@ _HOMES = {
     "TrackingSummary": "writer",
     "TrackingWriter": "writer",
     "child_runs": "children",
+    "find_runs": "find",
     "n_requests": "cost",
     "open_tracker": "opening",
     "parent_from": "parent",
@@ -71,6 +73,7 @@ __all__ = [
     "TrackingSummary",
     "TrackingWriter",
     "child_runs",
+    "find_runs",
     "n_requests",
     "open_tracker",
     "parent_from",

@@ -67,12 +67,13 @@ class RunningPostgres:
 
     def start(self) -> None:
         """Start the server, and wait until it takes connections."""
-        log = (self._folder.parent / f"{self._folder.name}.log").open("wb")
+        log = (self._folder / "server.log").open("ab")
         call = [self._bin / "postgres", "-D", self._folder / "data", "-k", self._folder]
         call += ["-h", "127.0.0.1", "-p", str(self.port)]
         self._server = subprocess.Popen(
             call, stdout=log, stderr=log, cwd=self._folder, start_new_session=True, **self._as
         )
+        log.close()
         until = time.monotonic() + _START_S
         while time.monotonic() < until:
             ready = subprocess.run(

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import postgres
 import pytest
 from mlflow import MlflowClient
 
@@ -148,6 +149,22 @@ def sqlite_store(sqlite_uri, tmp_path, request):
 def one_by_one_store(sqlite_uri, tmp_path, request):
     """MLflow on SQLite, in an experiment of the test's own, each run by the calls of MLflow."""
     return MlflowStore(sqlite_uri, request.node.name, tmp_path / "scratch", bulk="off")
+
+
+@pytest.fixture(scope="session")
+def postgres_uri():
+    """Address of a database of PostgreSQL, started once for the session."""
+    if postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed: there is no initdb")
+    with postgres.RunningPostgres() as server:
+        yield server.uri
+
+
+@pytest.fixture
+def postgres_store(postgres_uri, tmp_path, request):
+    """MLflow on PostgreSQL, in an experiment of the test's own, in bulk."""
+    scratch = tmp_path / "scratch"
+    return MlflowStore(postgres_uri, request.node.name, scratch, bulk="database")
 
 
 @pytest.fixture

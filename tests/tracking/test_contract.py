@@ -35,6 +35,15 @@ class TestMlflowTrackerOnSqlite(TrackerContract):
 
 
 @pytest.mark.integration
+class TestMlflowTrackerOnPostgres(TrackerContract):
+    """MLflow on PostgreSQL, many runs in a transaction."""
+
+    @pytest.fixture
+    def store(self, postgres_store):
+        return postgres_store
+
+
+@pytest.mark.integration
 class TestMlflowTrackerOnServer(TrackerContract):
     """MLflow, through a server process."""
 

@@ -106,6 +106,16 @@ def test_a_run_begun_one_by_one_goes_on_in_bulk(sqlite_store):
     assert old.tags["daskcast.superseded_by"] == new.run_id
 
 
+@pytest.mark.integration
+def test_another_database_is_written_to_where_that_is_asked_for(postgres_store, content_after):
+    """By itself it is not: its permissions and its audit would be passed by."""
+    tracker = MlflowTracker(postgres_store.uri, postgres_store.experiment)
+    tracker.start(parent_of())
+    assert tracker.requests_per_run == 3
+    one_by_one, in_bulk = (content_after(postgres_store, bulk) for bulk in ("off", "database"))
+    assert in_bulk == one_by_one
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -201,7 +211,7 @@ AT_ONCE = """
     from daskcast.tracking import MlflowTracker
 
     uri, experiment, parent = sys.argv[1:]
-    tracker = MlflowTracker(uri, experiment)
+    tracker = MlflowTracker(uri, experiment, bulk="database")
     tracker.start(parent_of(run_id=parent))
     children = [child_of(parent, f"e{n}") for n in range(400)]
     print("ready", flush=True)
@@ -212,15 +222,17 @@ AT_ONCE = """
 
 
 @pytest.mark.integration
-def test_two_processes_at_once_write_each_run_once(sqlite_store):
+@pytest.mark.parametrize("name", ["sqlite_store", "postgres_store"])
+def test_two_processes_at_once_write_each_run_once(request, name):
     """Both say that all is there, and all is there once."""
-    tracker = sqlite_store.open()
+    store = request.getfixturevalue(name)
+    tracker = store.open()
     parent = tracker.start(parent_of())
     writers = [
         subprocess.Popen(
             [
                 *(sys.executable, "-c", textwrap.dedent(AT_ONCE)),
-                *(sqlite_store.uri, sqlite_store.experiment, parent),
+                *(store.uri, store.experiment, parent),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -236,6 +248,6 @@ def test_two_processes_at_once_write_each_run_once(sqlite_store):
     for writer in writers:
         writer.communicate(timeout=120)
         assert writer.returncode == 0
-    seen = sqlite_store.children(parent)
+    seen = store.children(parent)
     assert sorted(run.name for run in seen) == sorted(f"e{n}" for n in range(400))
     assert {run.start_ms for run in seen} == {START_MS}

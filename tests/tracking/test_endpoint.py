@@ -261,8 +261,8 @@ def guarded(server_of, tmp_path_factory):
         for user in ("ann", "bob"):
             users.create_user(user, PASSWORD)
         experiment_id = MlflowClient(uri).create_experiment("of ann")
-        users.create_experiment_permission(experiment_id, "ann", "EDIT")
-        users.create_experiment_permission(experiment_id, "bob", "READ")
+        users.grant_user_permission("ann", "experiment", experiment_id, "EDIT")
+        users.grant_user_permission("bob", "experiment", experiment_id, "READ")
         yield uri, experiment_id
 
 
