@@ -193,6 +193,35 @@ def track(run_folder: str, **flags: Any) -> None:
     click.get_current_context().exit(STOPPED if summary.stopped or summary.n_failed else 0)
 
 
+@main.command()
+@click.option("--keep", type=click.IntRange(1), required=True, help="The latest runs that stay.")
+@click.option("--experiment", default="daskcast", show_default=True, help="Name in MLflow.")
+@click.option("--tracking-uri", help="MLflow store.  [default: as of daskcast run]")
+@click.option("--yes", is_flag=True, help="Delete; without it, say what would be.")
+def prune(keep: int, experiment: str, tracking_uri: str | None, yes: bool) -> None:
+    """Delete old runs of daskcast in MLflow, each with all that is below it.
+
+    Run folders stay. What MLflow deletes can be restored until `mlflow gc`.
+    """
+    from daskcast import logs as logging_of_runs
+    from daskcast.cli.telling import old_run_text
+    from daskcast.tracking.prune import delete_runs, old_runs
+
+    logging_of_runs.configure_console()
+    with _terminated_as_interrupted():
+        found = old_runs(keep, experiment=experiment, tracking_uri=tracking_uri)
+        for run in found:
+            click.echo(old_run_text(run))
+        n_runs = sum(1 + len(run.below) for run in found)
+        if not found:
+            click.echo("nothing is older than that")
+        elif yes:
+            n_deleted = delete_runs(found, tracking_uri=tracking_uri)
+            click.echo(f"deleted {n_deleted:,} runs; `mlflow gc` removes them for good")
+        else:
+            click.echo(f"{n_runs:,} runs would be deleted; --yes deletes them")
+
+
 def _look_here(config: ForecastConfig) -> None:
     """Let models of the user's own be imported from the current folder, as ``python -m`` does.
 

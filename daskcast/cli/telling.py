@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from daskcast.redact import printable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from daskcast.progress import Progress
     from daskcast.store import EntityView
     from daskcast.tracking import TrackingSummary
+    from daskcast.tracking.prune import OldRun
 
 _STAGES = {
     "check": "checking the options",
@@ -133,6 +135,20 @@ def tracked_text(summary: TrackingSummary) -> str:
         lines.append(f"stopped    {printable(summary.stopped)}")
     lines.append(f"mlflow     {info.uri}, experiment {printable(info.experiment)}, {where}")
     return "\n".join(lines)
+
+
+def old_run_text(run: OldRun) -> str:
+    """Tell of a run in the tracking store how old it is, and how much is below it.
+
+    Examples
+    --------
+    >>> from daskcast.tracking.prune import OldRun
+    >>> old_run_text(OldRun(run_id="a1", name="airports", start_ms=0, below=("b", "c")))
+    '1970-01-01 00:00  airports (a1), 2 runs below it'
+    """
+    moment = datetime.fromtimestamp(run.start_ms / 1000, UTC)
+    told = f"{printable(run.name)} ({run.run_id}), {len(run.below):,} runs below it"
+    return f"{moment:%Y-%m-%d %H:%M}  {told}"
 
 
 def _duration(seconds: float) -> str:

@@ -125,7 +125,7 @@ class _Bulk:
             "user": user_of(request),
             "from": request.client.host if request.client else "",
         }
-        retry_s = 0.0
+        status, retry_s = 500, 0.0
         try:
             found = await self._write(request, about)
             status = 200
@@ -135,11 +135,13 @@ class _Bulk:
         except MlflowException as error:
             status = error.get_http_status_code()
             found = {"error_code": error.error_code, "message": error.message[:500]}
-        audit.info("%s", json.dumps({"daskcast": "runs", "status": status, **about}))
+        finally:
+            audit.info("%s", json.dumps({"daskcast": "runs", "status": status, **about}))
         return _answer(status, found, retry_s)
 
     async def _write(self, request: Request, about: dict[str, Any]) -> dict[str, Any]:
-        wait = self._rates.wait_s(about["user"] or about["from"])
+        # Nobody is known yet: who takes another's name uses up a share of his own.
+        wait = self._rates.wait_s(f"{about['from']} {about['user']}")
         if wait:
             raise _RefusalError(429, "REQUEST_LIMIT_EXCEEDED", "too many requests", wait)
         body = await _limited(request)
