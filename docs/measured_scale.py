@@ -95,9 +95,11 @@ def told_driver() -> str:
     each, batch = driver()
     if not each:
         return NOT_MEASURED
+    told = f"**{each:.0f} microseconds of CPU an entity** (bar: 150)"
     return (
-        f"**{each:.0f} microseconds of CPU an entity** (bar: 150), nearly all of them for batches: "
-        f"about {batch / 1000:.0f} ms a batch."
+        f"{told}, most of it for batches: about {batch / 1000:.0f} ms a batch."
+        if batch
+        else f"{told}."
     )
 
 
