@@ -36,7 +36,7 @@ from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import open_source
 from daskcast.progress import Clock, Counts, Progress, RunSummary
-from daskcast.redact import redact_text
+from daskcast.redact import redacted_tags
 from daskcast.remaining import Remaining
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same, roll_call
@@ -127,7 +127,7 @@ class _Stages:
         self.url = options.out or default_out(options.experiment)
         self.name = self.url.rstrip("/").rpartition("/")[2]
         self.goes_on = options.resume or options.retry_failed
-        self.tags = {key: redact_text(value) for key, value in options.tags.items()}
+        self.tags = redacted_tags(options.tags)
         self.stage = ""
         self.counts = Counts()
         self.n_batches = 0

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"<>]+")
 _SECRET = re.compile(
@@ -101,6 +101,20 @@ def redacted_args(args: Sequence[str]) -> list[str]:
     ['--tag', 'api_token=***', '--out', 'ftp://host/run']
     """
     return [_SECRET_PAIR.sub(r"\1=***", redact_text(arg)) for arg in args]
+
+
+def redacted_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Copy tags without credentials: of URIs, and of tags whose name says that they are secrets.
+
+    Examples
+    --------
+    >>> redacted_tags({"api_token": "x", "team": "network", "from": "ftp://me:secret@host"})
+    {'api_token': '***', 'team': 'network', 'from': 'ftp://host'}
+    """
+    return {
+        key: "***" if _SECRET_PAIR.match(f"{key}=") else redact_text(value)
+        for key, value in tags.items()
+    }
 
 
 def redacted(value: Any) -> Any:

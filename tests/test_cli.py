@@ -254,8 +254,7 @@ def test_dry_run_tells_and_does_nothing(data: str, tmp_path: Path) -> None:
         "10 with",
         "batches",
         "2 (local)",
-        "11 MLflow runs",
-        "34 requests",
+        "11 MLflow runs, 4 requests",
         "ms an entity",
     ):
         assert word in done.stdout

@@ -23,6 +23,7 @@ PAGES = [page for page in PAGES if not {"_build", "changelog.d"} & set(page.part
 MODULES = [m.name for m in pkgutil.walk_packages(daskcast.__path__, "daskcast.")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 OTHERS = {"--redo", "--help", "--group", "--content", "--version", "--backend-store-uri"}
+OTHERS |= {"--app-name", "--no-deps"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
