@@ -56,7 +56,7 @@ POINTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(POINTS)
 def test_the_latest_value_is_the_one_that_mlflow_would_say(sqlite_uri, points):
     """Of any points, in any order and repeated, MLflow gives the same latest and history."""

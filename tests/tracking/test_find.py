@@ -115,7 +115,7 @@ def test_ids_are_data(asked, entity):
     assert asked(entity=entity)["entity"].tolist() == [entity]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(st.sampled_from("ab'\"`%_*\\ ;-"), min_size=1, max_size=8))
 def test_any_id_is_asked_for_as_it_is(asked, entity):
     """Quotes, wildcards and the like neither break the question nor widen it."""
