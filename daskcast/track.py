@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from daskcast.config import ForecastConfig, RunOptions
@@ -82,8 +83,10 @@ def track(  # noqa: PLR0913 - options, each with a default
     config, counts = ForecastConfig.from_dict(manifest["config"]), Counts(**manifest["counts"])
     writer = TrackingWriter(tracker, folder, detail=options.track_detail)
     name = folder.url.rstrip("/").rpartition("/")[2]
+    parent = parent_from(manifest, name=name, now=writer.info, resumed=True)
     writer.start(
-        parent_from(manifest, name=name, now=writer.info, resumed=True),
+        # Source and commit of this process are not those of the run: better none.
+        replace(parent, context=parent.context or {}),
         n_entities=counts.entities,
         n_trials=config.trials,
     )

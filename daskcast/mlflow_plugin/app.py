@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import sys
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ class _Bulk:
         status = await may_write(self._app, request, request.query_params.get("experiment_id", ""))
         if status != 200:  # noqa: PLR2004
             return _answer(status, {"error_code": _code(status), "message": "not permitted"})
-        if await run_in_threadpool(table_problems, _store()):
+        if await run_in_threadpool(_problems):
             return _answer(501, {"error_code": "NOT_IMPLEMENTED", "message": "unknown tables"})
         limits = {"version": VERSION, "max_runs": MAX_RUNS, "max_bytes": MAX_BYTES}
         return _answer(200, limits)
@@ -161,8 +162,7 @@ class _Bulk:
 
 def _written(experiment_id: str, runs: Sequence[CompleteRun], user: str) -> set[str]:
     store = _store()
-    problems = table_problems(store)
-    if problems:
+    if problems := _problems():
         raise _RefusalError(501, "NOT_IMPLEMENTED", "; ".join(problems))
     of_request = {run.run_id for run in runs}
     above = {run.tags[PARENT_TAG] for run in runs if PARENT_TAG in run.tags} - of_request
@@ -175,6 +175,12 @@ def _written(experiment_id: str, runs: Sequence[CompleteRun], user: str) -> set[
         for run in runs:
             run.tags[_USER_TAG] = user
     return write_runs(store, experiment_id, runs, user=user or runs[0].tags.get(_USER_TAG, ""))
+
+
+@cache
+def _problems() -> tuple[str, ...]:
+    """Look at the tables once in the life of the server: MLflow reads all its migrations for it."""
+    return tuple(table_problems(_store()))
 
 
 def _store() -> Any:

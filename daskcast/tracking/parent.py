@@ -115,8 +115,7 @@ def parent_from(
         tags=manifest.get("tags"),
         run_id=before.get("run_id") if same else None,
     )
-    context = before.get("context", {}) if resumed else None
-    return replace(found, resumed=resumed, context=context)
+    return replace(found, resumed=resumed, context=before.get("context"))
 
 
 def tag_problems(tags: Mapping[str, str]) -> list[str]:
