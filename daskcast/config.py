@@ -209,8 +209,9 @@ class RunOptions:
     experiment : str
     track_detail : {"summary", "entity", "trial"}
     tracking_bulk : {"auto", "database", "off"}
-        Whether many runs are written at a time: ``auto`` where the store is a SQLite file,
-        ``database`` in any database that is written to without a server, ``off`` nowhere.
+        Whether many runs are written at a time: ``auto`` where the store is a SQLite file or a
+        server that takes them, ``database`` also in any other database that is written to without
+        a server, ``off`` nowhere.
     tags : mapping of str to str
         Put on the parent run.
     """

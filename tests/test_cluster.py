@@ -207,9 +207,8 @@ def dask_processes(tmp_path: Path, *, worker: bool = True) -> Iterator[str]:
         yield address
     finally:
         for process in reversed(started):
-            process.terminate()
-        for process in started:
-            process.communicate(timeout=30)
+            process.kill()
+            process.communicate()
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:

@@ -170,7 +170,7 @@ _TRACKING = [
     ),
     _option(
         "--tracking-bulk", about="Write many runs at a time: auto does where the store is a SQLite "
-        "file.", type=click.Choice(TRACKING_BULKS), default="auto",
+        "file, or a server that takes them.", type=click.Choice(TRACKING_BULKS), default="auto",
     ),
     _option("--tag", "tags", about="Put on the parent run.", type=Pair(), multiple=True),
 ]  # fmt: skip
@@ -184,7 +184,8 @@ _TRACKED_LATER = [
     ),
     click.option(
         "--tracking-bulk", "bulk", help="Write many runs at a time: auto does where the store is "
-        "a SQLite file.", type=click.Choice(TRACKING_BULKS), default="auto", show_default=True,
+        "a SQLite file, or a server that takes them.", type=click.Choice(TRACKING_BULKS),
+        default="auto", show_default=True,
     ),
 ]  # fmt: skip
 

@@ -5,3 +5,10 @@ Covers rows of complete runs (``tables``), what a client and a server say to eac
 daskcast, and of all else only MLflow and what MLflow brings, so that it works on a server that has
 nothing but those.
 """
+
+#: Tag that makes a run the child of another, as MLflow writes it.
+PARENT_TAG = "mlflow.parentRunId"
+#: Tag that holds the key of a child run: the same for the same entity, attempt and parent.
+KEY_TAG = "daskcast.run_key"
+#: Tag of a run that another took the place of, with the id of that.
+SUPERSEDED_TAG = "daskcast.superseded_by"

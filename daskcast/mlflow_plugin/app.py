@@ -27,6 +27,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from daskcast.mlflow_plugin import PARENT_TAG
 from daskcast.mlflow_plugin.guard import Rates, may_write, user_of
 from daskcast.mlflow_plugin.messages import (
     MAX_BYTES,
@@ -36,7 +37,7 @@ from daskcast.mlflow_plugin.messages import (
     RefusedError,
     read_body,
 )
-from daskcast.mlflow_plugin.tables import PARENT_TAG, experiment_of, table_problems, write_runs
+from daskcast.mlflow_plugin.tables import experiment_of, table_problems, write_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,16 +23,14 @@ from mlflow.utils.uri import append_to_uri_path
 from sqlalchemy import insert, inspect, select
 from sqlalchemy.exc import IntegrityError
 
+from daskcast.mlflow_plugin import KEY_TAG, PARENT_TAG, SUPERSEDED_TAG
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.orm import Session
 
-#: Tags that this module knows.
-PARENT_TAG = "mlflow.parentRunId"
-KEY_TAG = "daskcast.run_key"
-SUPERSEDED_TAG = "daskcast.superseded_by"
 _NAME_TAG = "mlflow.runName"
 
 _RUNS: Table = models.SqlRun.__table__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -229,7 +230,7 @@ class TrackerContract(ABC):
 
     def test_a_parent_that_nobody_noted_is_found(self, store: TrackerStore) -> None:
         """A process that died after it opened the parent leaves a run that is gone on with."""
-        lost = dataclasses.replace(parent_of(), tags={"daskcast.run_key": "0f" * 16})
+        lost = dataclasses.replace(parent_of(), tags={"daskcast.run_key": uuid.uuid4().hex})
         first = store.open().start(lost)
         assert store.open().start(dataclasses.replace(lost, resumed=True)) == first
         assert store.open().start(lost) != first

@@ -16,14 +16,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from daskcast import mlflow_plugin
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-#: Tag that makes a run the child of another, as MLflow writes it.
-PARENT_TAG = "mlflow.parentRunId"
-#: Tag that holds the key of a child run: the same for the same entity, attempt and parent.
-KEY_TAG = "daskcast.run_key"
+
+# Names of the plugin for servers, which knows nothing of this package.
+PARENT_TAG = mlflow_plugin.PARENT_TAG
+KEY_TAG = mlflow_plugin.KEY_TAG
+SUPERSEDED_TAG = mlflow_plugin.SUPERSEDED_TAG
 
 
 class RunStatus(StrEnum):

@@ -12,18 +12,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from mlflow import MlflowClient
 
-from daskcast.errors import ConfigError, TrackingError
+from daskcast.errors import ConfigError
 from daskcast.records import Status
-from daskcast.tracking.base import PARENT_TAG
+from daskcast.tracking.base import PARENT_TAG, SUPERSEDED_TAG
 from daskcast.tracking.children import MAX_TEXT
-from daskcast.tracking.courtesy import SENDING, hush, patience, probe, translated
 from daskcast.tracking.limits import shorten
-from daskcast.tracking.uris import redact, resolve_uri
+from daskcast.tracking.searching import opened, pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from mlflow.entities import Run
@@ -39,8 +37,6 @@ TAGS = {
     "message": "daskcast.message",
     "parent_id": PARENT_TAG,
 }
-_SUPERSEDED = "daskcast.superseded_by"
-_PAGE = 1000
 
 
 def find_runs(  # noqa: PLR0913 - what may be asked, each by its name
@@ -116,23 +112,16 @@ def find_runs(  # noqa: PLR0913 - what may be asked, each by its name
     def fits(one: Run) -> bool:
         tags = one.data.tags
         return (
-            (superseded or _SUPERSEDED not in tags)
+            (superseded or SUPERSEDED_TAG not in tags)
             and (entity is None or tags.get(TAGS["entity"]) == shorten(entity, MAX_TEXT))
             and (model is None or fnmatch.fnmatchcase(tags.get(TAGS["model"], ""), _glob(model)))
         )
 
-    uri = resolve_uri(tracking_uri)
-    doing = f"cannot search the runs at {redact(uri)}"
-    with hush(), patience(SENDING), translated(uri, doing):
-        probe(uri)
-        client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            raise TrackingError(f"there is no experiment {experiment!r} at {redact(uri)}")
-        runs: list[Run] = []
+    runs: list[Run] = []
+    with opened(tracking_uri, experiment, "search the runs") as (client, experiment_id):
         for one in statuses:
             query = " AND ".join([*common, *([_equals(TAGS["status"], one)] if one else [])])
-            fitting = filter(fits, _pages(client, found.experiment_id, query))
+            fitting = filter(fits, pages(client, experiment_id, query))
             runs += islice(fitting, max_results)
     runs.sort(key=lambda one: one.info.start_time, reverse=True)
     return _frame(runs[:max_results])
@@ -175,16 +164,6 @@ def _milliseconds(moment: str | datetime) -> int:
         raise ConfigError(f"since must be a time, such as 2026-01-31; found {moment!r}") from error
     utc = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
     return int(utc.timestamp() * 1000)
-
-
-def _pages(client: MlflowClient, experiment_id: str, query: str) -> Iterator[Run]:
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], query, max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _frame(runs: Sequence[Run]) -> pd.DataFrame:

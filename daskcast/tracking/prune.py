@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
 
-from daskcast.errors import TrackingError
 from daskcast.tracking.base import PARENT_TAG
-from daskcast.tracking.courtesy import SENDING, hush, patience, probe, translated
+from daskcast.tracking.courtesy import SENDING, hush, patience, translated
+from daskcast.tracking.searching import opened, pages
 from daskcast.tracking.uris import redact, resolve_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from mlflow.entities import Run
 
 logger = logging.getLogger(__name__)
 
 KIND_TAG = "daskcast.kind"
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +72,9 @@ def old_runs(
     TrackingError
         Where the store cannot be reached, or has no such experiment.
     """
-    uri = resolve_uri(tracking_uri)
-    doing = f"cannot list the runs at {redact(uri)}"
-    with hush(), patience(SENDING), translated(uri, doing):
-        probe(uri)
-        client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            raise TrackingError(f"there is no experiment {experiment!r} at {redact(uri)}")
+    with opened(tracking_uri, experiment, "list the runs") as (client, experiment_id):
         query = f"tags.`{KIND_TAG}` = 'run' AND attributes.status != 'RUNNING'"
-        parents = list(_pages(client, found.experiment_id, query))
+        parents = list(pages(client, experiment_id, query))
         parents.sort(key=lambda run: (run.info.start_time, run.info.run_id))
         old = []
         for run in parents[: max(len(parents) - keep, 0)]:
@@ -143,7 +135,7 @@ def delete_runs(
 def _below(client: MlflowClient, run: Run) -> tuple[str, ...] | None:
     """Give the runs below a run, the lowest first; None where one of them is not of daskcast."""
     info = run.info
-    children = list(_pages(client, info.experiment_id, f"tags.`{PARENT_TAG}` = '{info.run_id}'"))
+    children = list(pages(client, info.experiment_id, f"tags.`{PARENT_TAG}` = '{info.run_id}'"))
     foreign = [child.info.run_id for child in children if KIND_TAG not in child.data.tags]
     if foreign:
         logger.warning(
@@ -155,16 +147,6 @@ def _below(client: MlflowClient, run: Run) -> tuple[str, ...] | None:
         return None
     ids = {child.info.run_id for child in children}
     asked = f"tags.`{KIND_TAG}` = 'trial' AND attributes.start_time >= {info.start_time}"
-    trials = _pages(client, info.experiment_id, asked)
+    trials = pages(client, info.experiment_id, asked)
     of_trials = [one.info.run_id for one in trials if one.data.tags.get(PARENT_TAG) in ids]
     return (*of_trials, *sorted(ids))
-
-
-def _pages(client: MlflowClient, experiment_id: str, query: str) -> Iterator[Run]:
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], query, max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

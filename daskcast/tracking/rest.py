@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.entities import RunStatus as MlflowStatus
 
-from daskcast.tracking.base import KEY_TAG, PARENT_TAG
+from daskcast.tracking.base import KEY_TAG, PARENT_TAG, SUPERSEDED_TAG
 from daskcast.tracking.courtesy import SENDING, patience
 from daskcast.tracking.limits import log_batches
+from daskcast.tracking.searching import pages
 from daskcast.tracking.sending import IN_FLIGHT, Sending
 from daskcast.tracking.uris import is_database
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from daskcast.tracking.base import ChildRun, Delivery, MetricPoint
     from daskcast.tracking.place import Place
 
-PAGE = 1000
 GROUP = 20
-SUPERSEDED_TAG = "daskcast.superseded_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,21 +128,12 @@ def listed(place: Place, run_id: str) -> list[tuple[str, str, bool]]:
     list of (str, str, bool)
         Key, run id, and whether the run has ended.
     """
-    runs: list[tuple[str, str, bool]] = []
-    token = None
     query = f"tags.`{PARENT_TAG}` = '{run_id}'"
-    while True:
-        page = place.client.search_runs(
-            [place.experiment_id], query, max_results=PAGE, page_token=token
-        )
-        runs += [
-            (run.data.tags[KEY_TAG], run.info.run_id, run.info.status != "RUNNING")
-            for run in page
-            if KEY_TAG in run.data.tags
-        ]
-        token = page.token
-        if not token:
-            return runs
+    return [
+        (run.data.tags[KEY_TAG], run.info.run_id, run.info.status != "RUNNING")
+        for run in pages(place.client, place.experiment_id, query)
+        if KEY_TAG in run.data.tags
+    ]
 
 
 def log(

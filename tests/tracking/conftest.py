@@ -148,7 +148,7 @@ def sqlite_store(sqlite_uri, tmp_path, request):
 @pytest.fixture
 def one_by_one_store(sqlite_uri, tmp_path, request):
     """MLflow on SQLite, in an experiment of the test's own, each run by the calls of MLflow."""
-    return MlflowStore(sqlite_uri, request.node.name, tmp_path / "scratch", bulk="off")
+    return MlflowStore(sqlite_uri, f"single {request.node.name}", tmp_path / "scratch", bulk="off")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from daskcast.tracking import (
     MlflowTracker,
     RunStatus,
     courtesy,
-    rest,
+    searching,
     sending,
 )
 
@@ -242,7 +242,7 @@ def test_credentials_are_used_and_never_shown(proxied, proxy, server_store, user
 
 def test_existing_keys_are_read_page_by_page(one_by_one_store, monkeypatch):
     """More children than a page holds are all found."""
-    monkeypatch.setattr(rest, "PAGE", 3)
+    monkeypatch.setattr(searching, "PAGE", 3)
     tracker = one_by_one_store.open()
     parent = tracker.start(parent_of())
     children = [child_of(parent, f"e{n}") for n in range(10)]
