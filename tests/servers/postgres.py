@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -89,8 +90,8 @@ class RunningPostgres:
         if self._server is not None and self._server.poll() is None:
             if hard:
                 self._server.kill()
-            else:
-                self._server.terminate()
+            else:  # on SIGTERM it would wait for its clients to go
+                self._server.send_signal(signal.SIGINT)
             try:
                 self._server.wait(30)
             except subprocess.TimeoutExpired:
