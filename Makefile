@@ -71,7 +71,7 @@ check: $(VENV)/check.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/lint-imports
 	$(BIN)/python bench/held_out.py
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 

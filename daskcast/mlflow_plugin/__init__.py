@@ -1,7 +1,7 @@
 """What MLflow lacks: many runs at a time, written into its tables.
 
-Covers rows of complete runs (``tables``), what a client and a server say to each other
-(``messages``), who may write how much (``guard``), and the server (``app``). Imports nothing of
+Covers complete runs and what a client and a server say of them to each other (``messages``), their
+rows (``tables``), who may write how much (``guard``), and the server (``app``). Imports nothing of
 daskcast, and of all else only MLflow and what MLflow brings, so that it works on a server that has
 nothing but those.
 """

@@ -34,6 +34,7 @@ from daskcast.mlflow_plugin.messages import (
     MAX_RUNS,
     ROUTE,
     VERSION,
+    CompleteRun,
     RefusedError,
     read_body,
 )
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.requests import Request
-
-    from daskcast.mlflow_plugin.tables import CompleteRun
 
 audit = logging.getLogger("daskcast.mlflow_plugin.audit")
 

@@ -1,6 +1,7 @@
 """What a client and a server say to each other to write many runs.
 
-Covers the route, the body of a request and its checks. Imports nothing but MLflow and what MLflow
+Covers what a complete run is (:class:`CompleteRun`), the route, the body of a request and its
+checks. Imports nothing but MLflow and what MLflow
 brings.
 """
 
@@ -8,11 +9,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
-
-from daskcast.mlflow_plugin.tables import CompleteRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,12 +34,27 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Run:
-    """A complete run, as a request holds it: see :class:`CompleteRun`."""
+class CompleteRun:
+    """A run from its start to its end; a request is checked against what stands here.
+
+    Parameters
+    ----------
+    run_id : str
+        32 hexadecimal digits: the same run always has the same.
+    name : str
+    status : {"FINISHED", "FAILED", "KILLED"}
+    start_time, end_time : int
+        Milliseconds since the epoch.
+    tags, params : dict of str to str
+    metrics : list of (str, float, int, int)
+        Key, value, timestamp in milliseconds since the epoch, step.
+    supersedes : list of str
+        Ids of runs that this one takes the place of; those that are not there are passed over.
+    """
 
     run_id: _Id
     name: Annotated[str, StringConstraints(min_length=1, max_length=250)]
-    status: Literal["FINISHED", "FAILED", "KILLED"]
+    status: Annotated[str, StringConstraints(pattern="^(FINISHED|FAILED|KILLED)$")]
     start_time: _Time
     end_time: _Time
     tags: Annotated[dict[_Key, _Tag], Field(max_length=100)]
@@ -52,7 +66,7 @@ class _Run:
 @dataclass(slots=True, kw_only=True)
 class _Request:
     experiment_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
-    runs: Annotated[list[_Run], Field(min_length=1, max_length=MAX_RUNS)]
+    runs: Annotated[list[CompleteRun], Field(min_length=1, max_length=MAX_RUNS)]
 
 
 class RefusedError(ValueError):
@@ -94,9 +108,7 @@ def read_body(body: bytes) -> tuple[str, list[CompleteRun]]:
         told = error.errors(include_url=False, include_input=False, include_context=False)
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in told[:5])
         raise RefusedError(f"{len(told)} fields are not what they must be: {wrong}") from None
-    names = CompleteRun.__slots__
-    runs = [CompleteRun(**{name: getattr(run, name) for name in names}) for run in found.runs]
-    return found.experiment_id, runs
+    return found.experiment_id, found.runs
 
 
 _REQUEST = TypeAdapter(_Request)

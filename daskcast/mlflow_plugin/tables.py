@@ -1,8 +1,8 @@
 """Many complete runs into the tables of MLflow, in one transaction.
 
-Covers what a complete run is (:class:`CompleteRun`), whether the tables are those that are known
-(:func:`table_problems`), and writing (:func:`write_runs`) and listing (:func:`runs_below`) runs.
-Does not cover who may write (``app``) or how runs come here (``messages``, the tracking package).
+Covers whether the tables are those that are known (:func:`table_problems`), and writing
+(:func:`write_runs`) and listing (:func:`runs_below`) runs. Does not cover what a complete run is
+(``messages``), who may write (``app``) or how runs come here (the tracking package).
 
 Everything goes through MLflow's own SQLAlchemy tables and sessions. MLflow has no call that makes
 many runs: one run by its calls is dozens of statements in three transactions, here it is a share
@@ -13,7 +13,6 @@ Imports nothing but MLflow and what MLflow brings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Table
     from sqlalchemy.orm import Session
+
+    from daskcast.mlflow_plugin.messages import CompleteRun
 
 _NAME_TAG = "mlflow.runName"
 
@@ -51,35 +52,6 @@ WRITTEN = {
     _LATEST: ("key", "run_uuid", "value", "timestamp", "step", "is_nan"),
 }
 _IN_A_QUERY = 500
-
-
-@dataclass(slots=True, kw_only=True)
-class CompleteRun:
-    """A run from its start to its end.
-
-    Parameters
-    ----------
-    run_id : str
-        32 hexadecimal digits: the same run always has the same.
-    name, status : str
-    start_time, end_time : int
-        Milliseconds since the epoch.
-    tags, params : dict of str to str
-    metrics : list of (str, float, int, int)
-        Key, value, timestamp in milliseconds since the epoch, step.
-    supersedes : list of str
-        Ids of runs that this one takes the place of; those that are not there are passed over.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    start_time: int
-    end_time: int
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
-    supersedes: list[str] = field(default_factory=list)
 
 
 def table_problems(store: Any) -> list[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
-from daskcast.mlflow_plugin.tables import CompleteRun
+from daskcast.mlflow_plugin.messages import CompleteRun
 from daskcast.tracking.base import PARENT_TAG, Delivery
 from daskcast.tracking.courtesy import SENDING, hush, is_hopeless, patience, reason
 

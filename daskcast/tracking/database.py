@@ -18,7 +18,7 @@ from daskcast.tracking.courtesy import is_hopeless
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from daskcast.mlflow_plugin.tables import CompleteRun
+    from daskcast.mlflow_plugin.messages import CompleteRun
 
 #: Pauses before a database that is locked or away is tried again.
 PAUSES_S = (1.0, 2.0, 4.0)

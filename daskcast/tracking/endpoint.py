@@ -19,7 +19,7 @@ from daskcast.tracking.rest import listed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from daskcast.mlflow_plugin.tables import CompleteRun
+    from daskcast.mlflow_plugin.messages import CompleteRun
     from daskcast.tracking.place import Place
 
 _NOT_FOUND = 404

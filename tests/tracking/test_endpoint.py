@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from daskcast.mlflow_plugin.messages import ROUTE, RefusedError, body_of, read_body
-from daskcast.mlflow_plugin.tables import CompleteRun
+from daskcast.mlflow_plugin.messages import ROUTE, CompleteRun, RefusedError, body_of, read_body
 from daskcast.testing.trackers import AWKWARD_IDS, child_of, parent_of
 from daskcast.tracking import MlflowTracker, RunStatus
 
@@ -39,6 +38,7 @@ def a_run(**more):
         "tags": {"daskcast.entity": "JFK"},
         "params": {"alpha": "0.5"},
         "metrics": [("cv_mase", 0.5, 1000, 0)],
+        "supersedes": [],
     }
     return CompleteRun(**{**fields, **more})
 
