@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from daskcast.errors import StoreError
 from daskcast.store.commit import commit
-from daskcast.store.layout import check_name, part_name, verified
+from daskcast.store.layout import check_name, part_name, verified, what_is_damaged
 from daskcast.store.marker import Marker, Part, began_of
 from daskcast.store.schema import TABLES, tables_of, time_kind, to_bytes
 
@@ -83,7 +83,4 @@ def _marker(folder: RunFolder, batch: str) -> Marker:
             return found
         if wait_s is not None:
             time.sleep(wait_s)
-    raise StoreError(
-        f"batch {batch} of the run folder {folder.place} is unfinished or damaged; "
-        "resume the run to do it again"
-    )
+    raise StoreError(what_is_damaged(batch, folder.place))

@@ -1,8 +1,8 @@
 """The run folder: batches that are durable, and the manifest.
 
-Covers writing a batch so that it counts whole or not at all, telling which batches count, reading
-tables and logs back. Does not cover columns (``schema``), what a marker says (``marker``), where
-bytes go (``files``) or finding one entity (``query``).
+Covers writing a batch so that it counts whole or not at all, telling which batches count, the
+manifest, and logs. Does not cover columns (``schema``), what a marker says (``marker``), where
+bytes go (``files``), reading tables back (``reading``) or finding one entity (``query``).
 
 Order of a batch: parts of the tables and the log, each a whole file; the marker last. What has no
 valid marker does not count: a resumed run computes it again. Names of files come from names of
@@ -18,12 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
-
 from daskcast.errors import StoreError
 from daskcast.logs import redacted_record, to_line
 from daskcast.redact import redact_uri
-from daskcast.store import amend, query
+from daskcast.store import amend, query, reading
 from daskcast.store import manifest as manifests
 from daskcast.store.commit import commit
 from daskcast.store.files import absolute, files_at, is_local
@@ -37,21 +35,16 @@ from daskcast.store.layout import (
     is_orphan,
     marker_name,
     marker_of,
-    part_name,
     refuse_used,
     verified,
 )
 from daskcast.store.marker import Marker, Part
-from daskcast.store.schema import (
-    from_bytes,
-    schema_of,
-    tables_of,
-    time_kind,
-    to_bytes,
-)
+from daskcast.store.schema import tables_of, time_kind, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from daskcast.records import EntityResult
     from daskcast.store.files import Files
@@ -359,49 +352,7 @@ class RunFolder:
         StoreError
             A batch that was named does not count, or a part of one that has a marker is damaged.
         """
-        files = self.files
-        parts = []
-        for batch, marker in self._markers(files, batches):
-            if table in marker.parts:
-                data = self._part_bytes(files, table, batch, marker)
-                parts.append(from_bytes(data, columns))
-        schema = schema_of(table, self.levels, self._times_of(parts), actual=self.actual)
-        if columns is not None:
-            schema = pa.schema([schema.field(name) for name in columns])
-        return pa.concat_tables([schema.empty_table(), *parts])
-
-    def _markers(self, files: Files, batches: Sequence[str] | None) -> Iterator[tuple[str, Marker]]:
-        for batch in batch_names(files) if batches is None else batches:
-            check_name(batch)
-            try:
-                marker = marker_of(files, batch)
-            except FileNotFoundError:
-                marker = None
-            if marker is not None:
-                yield batch, marker
-            elif batches is not None:
-                raise StoreError(self._damaged(batch))
-
-    def _part_bytes(self, files: Files, table: str, batch: str, marker: Marker) -> bytes:
-        try:
-            data = files.read(part_name(table, batch))
-        except FileNotFoundError as error:
-            raise StoreError(self._damaged(batch)) from error
-        if not marker.parts[table].matches(data):
-            raise StoreError(self._damaged(batch))
-        return data
-
-    def _damaged(self, batch: str) -> str:
-        return (
-            f"batch {batch} of the run folder {self.place} is unfinished or damaged; "
-            "resume the run to do it again"
-        )
-
-    def _times_of(self, parts: Sequence[pa.Table]) -> TimeKind:
-        if self.times is not None:
-            return self.times
-        found = [p.schema.field("ds").type for p in parts if "ds" in p.schema.names]
-        return "integer" if found and pa.types.is_integer(found[0]) else "timestamp"
+        return reading.read(self, table, batches, columns)
 
     def entity(self, unique_id: str) -> EntityView:
         """Give all that the run knows of one entity.

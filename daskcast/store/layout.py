@@ -100,6 +100,14 @@ def refuse_used(files: Files, place: str) -> None:
         )
 
 
+def what_is_damaged(batch: str, place: str) -> str:
+    """Say that a batch does not count, and what to do."""
+    return (
+        f"batch {batch} of the run folder {place} is unfinished or damaged; "
+        "resume the run to do it again"
+    )
+
+
 def holds_a_run(place: str) -> str:
     """Say that a folder is taken."""
     return f"the folder {place} holds a run; give another one, or --resume to go on with it"

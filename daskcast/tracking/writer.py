@@ -1,8 +1,8 @@
 """Sending what is finished to the tracking store while the rest is still being worked on.
 
 Covers :class:`TrackingWriter`: one thread that reads finished batches back from the run folder
-and hands them to a tracker. Does not cover what a run holds (``children``, ``parent``) or how a
-store takes it (``base``, ``memory``, ``mlflow_client``).
+and hands them to a tracker. Does not cover what a run holds (``children``, ``parent``,
+``artifacts``) or how a store takes it (``base``, ``memory``, ``mlflow_client``).
 
 Tracking never stops a run: whatever goes wrong becomes one warning, and the forecasts stay in
 the run folder.
@@ -14,19 +14,15 @@ import contextvars
 import logging
 import queue
 import shlex
-import tempfile
 import threading
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-import fsspec.core
-from fsspec.implementations.local import LocalFileSystem
 
 from daskcast.errors import TrackingError
 from daskcast.redact import printable
-from daskcast.tracking.base import Artifact, RunStatus, TrackingInfo
+from daskcast.tracking.artifacts import artifacts
+from daskcast.tracking.base import RunStatus, TrackingInfo
 from daskcast.tracking.children import ENTITY_COLUMNS, TRIAL_COLUMNS, child_runs
 from daskcast.tracking.cost import n_requests
 from daskcast.tracking.limits import shorten
@@ -39,12 +35,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from daskcast.tracking.base import Delivery, ParentRun, Tracker
+    from daskcast.tracking.base import Artifact, Delivery, ParentRun, Tracker
 
 logger = logging.getLogger(__name__)
 
-#: What of the run folder is kept with the parent run.
-ARTIFACTS = ("run.json", "entities", "forecasts", "trials", "report.html", "logs")
 #: Above what one group takes at a store that is slow but alive; the client gives up a dead one
 #: much sooner.
 PATIENCE_S = 300.0
@@ -392,25 +386,3 @@ class TrackingWriter:
             return 0
         unsent = self._n_expected - self._n_sent if self._stopped else 0
         return max(len(self._refused), unsent)
-
-
-def artifacts(url: str) -> Iterator[Artifact]:
-    """Give the files of a run folder that are kept with the parent run, one after another.
-
-    Parameters
-    ----------
-    url : str
-        A path or an fsspec URL. Files that are not local are fetched one at a time, and removed
-        when the next is asked for.
-    """
-    fs, root = fsspec.core.url_to_fs(url)
-    for name in ARTIFACTS:
-        for found in sorted(fs.find(f"{root}/{name}")):
-            folder = "" if found.endswith(f"{root}/{name}") else name
-            if isinstance(fs, LocalFileSystem):
-                yield Artifact(Path(found), folder)
-            else:
-                with tempfile.TemporaryDirectory(prefix="daskcast-") as place:
-                    local = Path(place) / Path(found).name
-                    fs.get_file(found, str(local))
-                    yield Artifact(local, folder)

@@ -21,7 +21,7 @@ from daskcast.tracking import (
     TrackingWriter,
     n_requests,
 )
-from daskcast.tracking.writer import artifacts
+from daskcast.tracking.artifacts import artifacts
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that is to go.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
