@@ -39,7 +39,7 @@ from daskcast.progress import Clock, Counts, Progress, RunSummary
 from daskcast.redact import redacted_tags
 from daskcast.remaining import Remaining
 from daskcast.report import write_report
-from daskcast.store import RunFolder, check_same, roll_call
+from daskcast.store import RunFolder, check_same, only_one, roll_call
 from daskcast.store.files import absolute
 from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_from
 from daskcast.versions import own_versions
@@ -60,6 +60,9 @@ logger = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.8
 """Of what a worker may hold: the most that one entity may, where it is worked on apart."""
+
+LOCK_WAIT_S = 10.0
+"""How long a run waits for another that is ending, or whose workers are, in the same folder."""
 
 N_LOGGED = 10_000
 """Most records kept of this process."""
@@ -146,13 +149,17 @@ class _Stages:
             check_models(self.config)
             tracker = tracker or open_tracker(self.options)
             self.look_for_run()
-        with self.clock.stage("read"):
-            self.read(data)
-        with logs.bound(run=self.name), ExitStack() as tracking:
+        with logs.bound(run=self.name), ExitStack() as alone, ExitStack() as tracking:
+            if self.goes_on:
+                self.be_the_only_one(alone)
+            with self.clock.stage("read"):
+                self.read(data)
             try:
                 with ExitStack() as cluster:
                     scheduler = self.open_cluster(client, cluster)
                     self.open_folder()
+                    if not self.goes_on:
+                        self.be_the_only_one(alone)
                     self.start_tracking(tracker, tracking)
                     self.work(scheduler)
             except StoppedError as error:
@@ -178,6 +185,12 @@ class _Stages:
             f"the folder {found.place} holds a run; give another folder, or go on with that run: "
             f"--resume (in a call resume=True)"
         )
+
+    def be_the_only_one(self, stack: ExitStack) -> None:
+        """Keep others from this folder; what they did until now is seen."""
+        stack.enter_context(only_one(self.url, "forecasting", wait_s=LOCK_WAIT_S))
+        if self.goes_on:
+            self.folder = RunFolder.open(self.url)
 
     def read(self, data: object) -> None:
         self.source = open_source(data, self.config)

@@ -19,7 +19,7 @@ import pytest
 from daskcast import demo, pipeline
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import StoreError
-from daskcast.store import RunFolder
+from daskcast.store import RunFolder, only_one
 
 CONFIG = ForecastConfig(h=6, search="portfolio", cv_windows=1)
 COMMAND = [sys.executable, "-c", "import sys; from daskcast.cli import main; main(sys.argv[1:])"]
@@ -220,10 +220,10 @@ def test_a_damaged_manifest_is_told(content: str, table: pd.DataFrame, tmp_path:
 
 
 @pytest.mark.integration
-def test_two_that_go_on_at_once_both_end_well(
+def test_two_that_go_on_at_once_harm_no_entity(
     table: pd.DataFrame, undisturbed: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
-    """Two drivers on one folder: every entity is there once, and the same."""
+    """One waits for the other, and then finds all done or is refused; every entity is the same."""
     table.to_parquet(tmp_path / "data.parquet")
     call = [*COMMAND, "run", str(tmp_path / "data.parquet"), *HOW, "--cluster", "serial"]
     call += ["--no-tracking", "--batch-size", "2", "--out", str(tmp_path / "run")]
@@ -235,8 +235,28 @@ def test_two_that_go_on_at_once_both_end_well(
         subprocess.Popen([*call, "--resume"], stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
     told = [one.communicate(timeout=120)[1] for one in both]
-    assert [one.returncode for one in both] == [0, 0], told
+    for one, words in zip(both, told, strict=True):
+        assert one.returncode == 0 or "another process is forecasting" in words, words
+    assert 0 in [one.returncode for one in both]
     same(RunFolder.open(str(tmp_path / "run")), undisturbed)
+
+
+def test_a_run_at_work_is_left_alone(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who would go on with it is refused, and removes nothing that is not counted yet."""
+    monkeypatch.setattr(pipeline, "LOCK_WAIT_S", 0.1)
+    folder = run(table, tmp_path / "run")
+    at_work = tmp_path / "run" / "forecasts" / "part-b000099.parquet"
+    at_work.write_bytes(b"half a batch")
+    with (
+        only_one(folder.url, "forecasting", wait_s=0),
+        pytest.raises(StoreError, match="another process is forecasting the run"),
+    ):
+        run(table, tmp_path / "run", resume=True)
+    assert at_work.exists()
+    run(table, tmp_path / "run", resume=True)
+    assert not at_work.exists()
 
 
 @pytest.mark.integration

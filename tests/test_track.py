@@ -269,7 +269,7 @@ def test_who_comes_second_waits_no_longer_than_it_says(
     out: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that is being tracked is not tracked a second time."""
-    monkeypatch.setattr("daskcast.tracking.lock.WAIT_S", 0.2)
+    monkeypatch.setattr("daskcast.tracking.writer.LOCK_WAIT_S", 0.2)
     from daskcast.testing.trackers import parent_of
 
     first = TrackingWriter(MemoryTracker(), RunFolder.open(out))

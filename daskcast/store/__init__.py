@@ -6,6 +6,7 @@ and reading all of it back. Does not cover MLflow (``tracking``) or the page (``
 
 from daskcast.redact import redact_uri
 from daskcast.store.folder import RunFolder
+from daskcast.store.lock import only_one
 from daskcast.store.manifest import check_same
 from daskcast.store.marker import FORMAT, Marker
 from daskcast.store.query import EntityView
@@ -21,6 +22,7 @@ __all__ = [
     "check_same",
     "forecast_columns",
     "level_label",
+    "only_one",
     "redact_uri",
     "roll_call",
     "schema_of",

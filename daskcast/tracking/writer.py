@@ -19,14 +19,14 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from daskcast.errors import TrackingError
+from daskcast.errors import StoreError, TrackingError
 from daskcast.redact import printable
+from daskcast.store.lock import only_one
 from daskcast.tracking.artifacts import artifacts
 from daskcast.tracking.base import RunStatus, TrackingInfo
 from daskcast.tracking.children import ENTITY_COLUMNS, TRIAL_COLUMNS, child_runs
 from daskcast.tracking.cost import n_requests
 from daskcast.tracking.limits import shorten
-from daskcast.tracking.lock import only_one
 from daskcast.tracking.parent import Aggregates
 from daskcast.tracking.uris import redact
 
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 #: Above what one group takes at a store that is slow but alive; the client gives up a dead one
 #: much sooner.
 PATIENCE_S = 300.0
+LOCK_WAIT_S = 60.0
 _TICK_S = 0.2
 MAX_SHOWN = 60
 _A = TypeVar("_A")
@@ -272,7 +273,7 @@ class TrackingWriter:
 
     def _send_all(self, parent: ParentRun) -> None:
         """Open the parent run, then send batch after batch."""
-        with only_one(self._folder.url):
+        with only_one(self._folder.url, "tracking", wait_s=LOCK_WAIT_S):
             self._beat = time.monotonic()
             self._parent_id = self._guarded(self._open, parent) or ""
             self._beat = time.monotonic()
@@ -300,7 +301,7 @@ class TrackingWriter:
         """Do a step; whatever goes wrong in it stops tracking, and nothing else."""
         try:
             return step(argument)
-        except TrackingError as error:
+        except (TrackingError, StoreError) as error:
             self._stop(str(error))
         # A tracker is other people's code on other people's servers: whatever it raises must
         # not reach the forecasts.
