@@ -41,7 +41,14 @@ from daskcast.remaining import Remaining
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same, only_one, roll_call
 from daskcast.store.files import absolute
-from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_from
+from daskcast.tracking import (
+    RunStatus,
+    TrackingWriter,
+    open_tracker,
+    parent_from,
+    usage_points,
+)
+from daskcast.usage import Usage
 from daskcast.versions import own_versions
 from daskcast.work import BatchWork
 
@@ -293,7 +300,8 @@ class _Stages:
                 self.writer.wait_until_open(self.tell_tracked)
                 write_manifest()
                 seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
-                self.tracked = self.writer.close(status, seconds, on_progress=self.tell_tracked)
+                used = usage_points(self.manifest.get("usage", ()))
+                self.tracked = self.writer.close(status, seconds, self.tell_tracked, used)
                 self.manifest["mlflow"] = self.writer.told()
             logger.info(
                 "tracked %d entities, not tracked %d", self.tracked.n_sent, self.tracked.n_failed
@@ -319,7 +327,16 @@ class _Stages:
                 first=1 + max((_number(name) for name in self.finished), default=0),
             )
             self.n_batches = len(self.finished) + len(batches) - len(self.left.again)
-            run_batches(batches, work, scheduler, self.on_receipt)
+            started = datetime.fromisoformat(self.manifest["started"]).timestamp()
+            usage = Usage(started, self.manifest.setdefault("usage", []))
+            self.manifest["usage"] = usage.samples
+
+            def on_receipt(receipt: BatchReceipt) -> None:
+                usage.sample(scheduler)
+                self.on_receipt(receipt)
+
+            run_batches(batches, work, scheduler, on_receipt)
+            usage.sample(scheduler, now=True)
 
     def on_receipt(self, receipt: BatchReceipt) -> None:
         self.counts = self.counts.plus(receipt)

@@ -17,7 +17,7 @@ from daskcast.cluster import n_slots, n_workers, open_cluster
 from daskcast.config import EXECUTORS
 from daskcast.partition import pack
 from daskcast.settings import TaskSettings
-from daskcast.tracking import TrackingCost, tracking_cost
+from daskcast.tracking import TrackingCost, hosted_limits, tracking_cost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,12 +92,14 @@ class Plan:
 
     def describe(self) -> str:
         """Tell the plan in a few lines."""
+        limits = hosted_limits(self.tracking)
         return "\n".join(
             [
                 f"entities   {self.n_entities:,} with {self.n_rows:,} rows",
                 f"batches    {self.n_batches:,}",
                 f"workers    {self.n_slots} ({self.executor})",
                 f"tracking   {self._tracking()}",
+                *([f"hosted     {limits}"] if limits else []),
                 f"time       about {_told(self.total_s)}: {self._parts()}",
                 f"executors  {self._executors()}",
                 f"advice     {self._advice()}",

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.progress import Counts
 from daskcast.store import RunFolder
-from daskcast.tracking import RunStatus, TrackingWriter, open_tracker, parent_from
+from daskcast.tracking import (
+    RunStatus,
+    TrackingWriter,
+    open_tracker,
+    parent_from,
+    usage_points,
+)
 from daskcast.tracking.uris import redact
 
 if TYPE_CHECKING:
@@ -103,7 +109,7 @@ def track(  # noqa: PLR0913 - options, each with a default
         for stage, spent in manifest["seconds"].items()
         if isinstance(spent, dict) and "wall" in spent
     }
-    summary = writer.close(status, seconds, on_progress=on_progress)
+    summary = writer.close(status, seconds, on_progress, usage_points(manifest.get("usage", ())))
     logger.info("tracked %d entities, not tracked %d", summary.n_sent, summary.n_failed)
     return summary
 

@@ -134,3 +134,16 @@ def test_hindsight_names_what_would_have_been_faster() -> None:
     large = {"cluster": {"wall": 4.0}, "work": {"wall": 50.0}, "workers": {"fit": 95.0}}
     assert not hindsight("local", large)
     assert "--track-detail" in hindsight("local", {**large, "tracking": {"wall": 90.0}})
+
+
+def test_limits_of_hosted_servers_are_told_where_they_matter() -> None:
+    """For a server; a run with more runs than an experiment may have is told so."""
+    quick = plan(1000, 0.005, "serial")
+    server = TrackingCost("http://mlflow:5000", "server", 1001, 3004, 53.0)
+    told = replace(quick, tracking=server).describe()
+    assert "hosted     Databricks: 120 requests a second, so at least 26 s" in told
+    assert "fewer than this run makes" not in told
+    many = replace(server, n_runs=500_001)
+    assert "fewer than this run makes" in replace(quick, tracking=many).describe()
+    of_file = TrackingCost("sqlite:///m.db", "sqlite", 1001, 4, 28.0)
+    assert "hosted" not in replace(quick, tracking=of_file).describe()

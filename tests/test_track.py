@@ -108,6 +108,10 @@ def test_a_run_is_tracked_later(out: str) -> None:
     assert {"run.json", "entities", "forecasts", "report.html"} <= names
     told = RunFolder.open(out).manifest["mlflow"]
     assert told["run_id"] == parent.info.run_id
+    used = RunFolder.open(out).manifest["usage"]
+    assert used
+    history = MlflowClient(uri).get_metric_history(parent.info.run_id, "system/cluster_cpu_percent")
+    assert [point.value for point in history] == [sample["cpu_percent"] for sample in used]
 
 
 def test_tracked_at_once_and_later_is_the_same(

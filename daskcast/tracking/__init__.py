@@ -22,12 +22,12 @@ if TYPE_CHECKING:
         run_key,
     )
     from daskcast.tracking.children import child_runs
-    from daskcast.tracking.cost import TrackingCost, n_requests, tracking_cost
+    from daskcast.tracking.cost import TrackingCost, hosted_limits, n_requests, tracking_cost
     from daskcast.tracking.find import find_runs
     from daskcast.tracking.memory import MemoryRun, MemoryTracker
     from daskcast.tracking.mlflow_client import MlflowTracker
     from daskcast.tracking.opening import open_tracker
-    from daskcast.tracking.parent import Aggregates, parent_from, parent_run
+    from daskcast.tracking.parent import Aggregates, parent_from, parent_run, usage_points
     from daskcast.tracking.writer import TrackingSummary, TrackingWriter
 
 _HOMES = {
@@ -48,12 +48,14 @@ _HOMES = {
     "TrackingWriter": "writer",
     "child_runs": "children",
     "find_runs": "find",
+    "hosted_limits": "cost",
     "n_requests": "cost",
     "open_tracker": "opening",
     "parent_from": "parent",
     "parent_run": "parent",
     "run_key": "base",
     "tracking_cost": "cost",
+    "usage_points": "parent",
 }
 
 __all__ = [
@@ -74,12 +76,14 @@ __all__ = [
     "TrackingWriter",
     "child_runs",
     "find_runs",
+    "hosted_limits",
     "n_requests",
     "open_tracker",
     "parent_from",
     "parent_run",
     "run_key",
     "tracking_cost",
+    "usage_points",
 ]
 
 

@@ -217,9 +217,15 @@ class Tracker(Protocol):
         ...
 
     def finish(
-        self, status: RunStatus, metrics: Mapping[str, float], artifacts: Iterable[Artifact] = ()
+        self,
+        status: RunStatus,
+        metrics: Mapping[str, float],
+        artifacts: Iterable[Artifact] = (),
+        history: Iterable[MetricPoint] = (),
     ) -> None:
         """Write what is known at the end, and end the parent run.
+
+        ``history`` holds metrics of the parent by time.
 
         Raises
         ------

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 from daskcast.records import Status
 from daskcast.redact import printable
 from daskcast.tracking.base import KEY_TAG, ChildRun, MetricPoint, RunStatus, run_key
-from daskcast.tracking.limits import MAX_NAME, MAX_PARAM_VALUE, keyed, shorten
+from daskcast.tracking.limits import (
+    MAX_NAME,
+    MAX_PARAM_VALUE,
+    MAX_TAG_VALUE,
+    clean,
+    keyed,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +38,7 @@ _METRICS = (*SCORES, "n_obs", "n_windows", "n_trials", "seconds")
 _TEXTS = ("unique_id", "status", "model", "params", "stopped_by", "error_type", "message", "batch")
 _CHECKS = "checks"
 #: What is needed of the two tables.
-ENTITY_COLUMNS = [*_TEXTS, *_METRICS, _CHECKS, "attempt"]
+ENTITY_COLUMNS = [*_TEXTS, *_METRICS, _CHECKS, "attempt", "traceback"]
 TRIAL_COLUMNS = [
     "unique_id",
     "trial",
@@ -138,7 +145,10 @@ def _tags(row: Row, key: str, attempt: int) -> dict[str, str]:
     for name in ("batch", "stopped_by", "error_type", "message"):
         if row[name]:
             tags[f"daskcast.{name}"] = row[name]
-    return {name: shorten(value, MAX_TEXT) for name, value in tags.items()}
+    found = {name: shorten(value, MAX_TEXT) for name, value in tags.items()}
+    if row["traceback"]:  # its end says where it was
+        found["daskcast.traceback"] = clean(row["traceback"])[-MAX_TAG_VALUE:]
+    return found
 
 
 def _chosen(trials: Sequence[Row]) -> dict[str, str]:

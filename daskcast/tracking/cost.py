@@ -6,6 +6,7 @@ what the work costs (``plan``). Imports no MLflow.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ BULK_S = 0.004
 
 _PARENT = 4
 """Requests for the parent."""
+
+HOSTED_PER_S, HOSTED_RUNS = 120, 500_000
+"""Of Databricks, as its pages on resource limits say: requests of a workspace, runs of an
+experiment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,28 @@ def tracking_cost(options: RunOptions, n_entities: int, n_trials: int) -> Tracki
         n_requests=_PARENT if in_bulk else requests,
         seconds=OPEN_S[kind] + n_children * (BULK_S if in_bulk else RUN_S[kind]),
     )
+
+
+def hosted_limits(cost: TrackingCost) -> str:
+    """Tell what limits of hosted servers mean for a run; empty for a store of one's own.
+
+    Parameters
+    ----------
+    cost : TrackingCost
+
+    Examples
+    --------
+    >>> print(hosted_limits(TrackingCost("http://mlflow:5000", "server", 10_001, 30_004)))
+    Databricks: 120 requests a second, so at least 251 s; 500,000 runs in an experiment
+    """
+    if cost.kind != "server":
+        return ""
+    least = math.ceil(cost.n_requests / HOSTED_PER_S)
+    told = (
+        f"Databricks: {HOSTED_PER_S} requests a second, so at least {least:,} s; "
+        f"{HOSTED_RUNS:,} runs in an experiment"
+    )
+    return f"{told}, fewer than this run makes" if cost.n_runs > HOSTED_RUNS else told
 
 
 def _in_bulk(kind: str, bulk: str) -> bool:

@@ -38,7 +38,6 @@ SENDING = {
 STARTING = {**SENDING, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _PROBE_S = 5.0
-REPEATS = "urllib3.connectionpool"
 _LOGGERS = (
     "alembic.runtime.migration",
     "alembic.runtime.plugins",
@@ -46,7 +45,7 @@ _LOGGERS = (
     "mlflow.tracking.context.registry",
     "mlflow.utils.databricks_utils",
     "mlflow.utils.git_utils",
-    REPEATS,
+    "urllib3.connectionpool",
 )
 _FINAL_CODES = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 _TROUBLE = (
@@ -57,7 +56,7 @@ _TROUBLE = (
     OSError,
     ImportError,  # of a database's driver
 )
-_hushed: ContextVar[list[str] | None] = ContextVar("daskcast_hushed", default=None)
+_hushed: ContextVar[bool] = ContextVar("daskcast_hushed", default=False)
 
 
 @contextlib.contextmanager
@@ -95,20 +94,13 @@ def probe(uri: str) -> None:
 
 
 @contextlib.contextmanager
-def hush() -> Iterator[list[str]]:
-    """Keep what the client logs during a call of ours off the terminal; other threads log on.
-
-    Yields
-    ------
-    list of str
-        Names of the loggers that warned: :data:`REPEATS` where a request was repeated.
-    """
+def hush() -> Iterator[None]:
+    """Keep what the client logs during a call of ours off the terminal; other threads log on."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_is_heard)
-    spoke: list[str] = []
-    token = _hushed.set(spoke)
+    token = _hushed.set(True)
     try:
-        yield spoke
+        yield
     finally:
         _hushed.reset(token)
 
@@ -148,13 +140,8 @@ def is_hopeless(error: MlflowException) -> bool:
     return "OperationalError" in str(error)  # of the database: gone, locked, full, read-only
 
 
-def _is_heard(record: logging.LogRecord) -> bool:
-    spoke = _hushed.get()
-    if spoke is None:
-        return True
-    if record.levelno >= logging.WARNING:
-        spoke.append(record.name)
-    return False
+def _is_heard(_record: logging.LogRecord) -> bool:
+    return not _hushed.get()
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -109,10 +109,15 @@ class MemoryTracker:
         return Delivery(len(children))
 
     def finish(
-        self, status: RunStatus, metrics: Mapping[str, float], artifacts: Iterable[Artifact] = ()
+        self,
+        status: RunStatus,
+        metrics: Mapping[str, float],
+        artifacts: Iterable[Artifact] = (),
+        history: Iterable[MetricPoint] = (),
     ) -> None:
         """Write metrics and artifacts, and end the parent run."""
         parent = self._open()
+        parent.metrics += history
         parent.metrics += [MetricPoint(key, value) for key, value in metrics.items()]
         for artifact in artifacts:
             name = "/".join(filter(None, (artifact.folder, artifact.path.name)))

@@ -11,22 +11,26 @@ runs, and the runs that are active there, are left alone.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import RunStatus as MlflowStatus
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.rest_store import RestStore
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from daskcast.errors import TrackingError
 from daskcast.tracking.base import KEY_TAG, PARENT_TAG, MetricPoint, TrackingInfo
+from daskcast.tracking.calls import StoreCalls
 from daskcast.tracking.choice import way_to
 from daskcast.tracking.courtesy import SENDING, STARTING, hush, patience, probe, translated
 from daskcast.tracking.new_store import make_whole
 from daskcast.tracking.place import Place
-from daskcast.tracking.rest import end, log
+from daskcast.tracking.rest import log
+from daskcast.tracking.searching import pages
+from daskcast.tracking.server import ServerCalls
 from daskcast.tracking.uris import is_server, redact, resolve_uri
 
 if TYPE_CHECKING:
@@ -66,6 +70,7 @@ class MlflowTracker:
         self._bulk = bulk
         self._enclosing = _enclosing_run(self._uri)
         self._context: dict[str, str] = {}
+        self._key = ""
         self._place: Place | None = None
         self._way: Way | None = None
 
@@ -105,6 +110,7 @@ class MlflowTracker:
         doing = f"cannot start a run at {redact(self._uri)}"
         with hush(), patience(STARTING), translated(self._uri, doing):
             self._context = _context(parent)
+            self._key = parent.tags.get(KEY_TAG, "")
             probe(self._uri)
             make_whole(self._uri)
             client = MlflowClient(tracking_uri=self._uri)
@@ -141,7 +147,11 @@ class MlflowTracker:
         return self._open_way().send(children)
 
     def finish(
-        self, status: RunStatus, metrics: Mapping[str, float], artifacts: Iterable[Artifact] = ()
+        self,
+        status: RunStatus,
+        metrics: Mapping[str, float],
+        artifacts: Iterable[Artifact] = (),
+        history: Iterable[MetricPoint] = (),
     ) -> None:
         """Write metrics and artifacts, and end the parent run.
 
@@ -154,14 +164,16 @@ class MlflowTracker:
         doing = f"cannot finish the run at {redact(self._uri)}"
         with hush(), patience(SENDING), translated(self._uri, doing):
             way.settle()
-            values = [MetricPoint(key, float(value)) for key, value in metrics.items()]
+            self._remove_doubles(place)
             now = max(_now_ms(), place.start_ms)
-            log(place, place.parent_id, values, {}, start_ms=now)
+            after_ms = now - place.start_ms
+            values = [MetricPoint(key, float(v), 0, after_ms) for key, v in metrics.items()]
+            log(place, place.parent_id, [*values, *history], {}, start_ms=place.start_ms)
             for artifact in artifacts:
                 place.client.log_artifact(
                     place.parent_id, str(artifact.path), artifact.folder or None
                 )
-            end(place, place.parent_id, status.value, now)
+            place.calls.set_status(place.parent_id, status.value, now)
 
     def existing_keys(self) -> set[str]:
         """Give the keys of the children that are complete in the store.
@@ -195,6 +207,15 @@ class MlflowTracker:
         found = client.search_runs([experiment.experiment_id], asked, max_results=1)
         return str(found[0].info.run_id) if found else ""
 
+    def _remove_doubles(self, place: Place) -> None:
+        """Remove what a request to create the parent, long without an answer, made late."""
+        if not place.calls.doubtful or not self._key:
+            return
+        asked = f"tags.`{KEY_TAG}` = '{self._key}'"
+        for run in pages(place.client, place.experiment_id, asked):
+            if run.info.run_id != place.parent_id:
+                place.client.delete_run(run.info.run_id)
+
     def _reopened(
         self, client: MlflowClient, run_id: str | None, parent: ParentRun
     ) -> Place | None:
@@ -211,7 +232,7 @@ class MlflowTracker:
         self._experiment = client.get_experiment(run.info.experiment_id).name
         place = self._place_of(client, run.info.experiment_id, run.info.run_id, run.info.start_time)
         log(place, run_id, (), parent.params, start_ms=place.start_ms, tags=parent.tags)
-        place.store.update_run_info(run_id, MlflowStatus.RUNNING, None, None)
+        place.calls.set_status(run_id, "RUNNING")
         return place
 
     def _created(self, client: MlflowClient, parent: ParentRun) -> Place:
@@ -223,16 +244,18 @@ class MlflowTracker:
         else:
             experiment_id = _experiment_id(client, self._experiment)
         tags = {**self._context, **parent.tags, **above}
-        run = client.create_run(experiment_id, parent.start_ms, tags, parent.name)
-        place = self._place_of(client, experiment_id, run.info.run_id, parent.start_ms)
-        log(place, place.parent_id, (), parent.params, start_ms=parent.start_ms)
-        return place
+        place = self._place_of(client, experiment_id, "", parent.start_ms)
+        run_id = place.calls.create(experiment_id, place.user, parent.start_ms, tags, parent.name)
+        log(place, run_id, (), parent.params, start_ms=parent.start_ms)
+        return replace(place, parent_id=run_id)
 
     def _place_of(
         self, client: MlflowClient, experiment_id: str, run_id: str, start_ms: int
     ) -> Place:
+        store = client._tracking_client.store
         return Place(
             client=client,
+            calls=ServerCalls(store) if isinstance(store, RestStore) else StoreCalls(store),
             uri=self._uri,
             experiment_id=experiment_id,
             parent_id=run_id,

@@ -17,13 +17,13 @@ import numpy as np
 
 from daskcast.config import ForecastConfig
 from daskcast.records import Status
-from daskcast.tracking.base import KEY_TAG, ParentRun, run_key
+from daskcast.tracking.base import KEY_TAG, MetricPoint, ParentRun, run_key
 from daskcast.tracking.children import SCORES
 from daskcast.tracking.limits import MAX_NAME, MAX_PARAM_VALUE, MAX_TAG_VALUE, keyed, shorten
 from daskcast.tracking.uris import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -116,6 +116,28 @@ def parent_from(
         run_id=before.get("run_id") if same else None,
     )
     return replace(found, resumed=resumed, context=before.get("context"))
+
+
+def usage_points(samples: Iterable[Mapping[str, float]]) -> tuple[MetricPoint, ...]:
+    """Give what a run used of its cluster as metrics of the system, as MLflow shows them.
+
+    Parameters
+    ----------
+    samples : iterable of mapping
+        As ``run.json`` keeps them, see :class:`daskcast.usage.Usage`.
+
+    Examples
+    --------
+    >>> usage_points([{"at_s": 5.0, "cpu_percent": 180.0}])
+    (MetricPoint(key='system/cluster_cpu_percent', value=180.0, step=5, after_ms=5000),)
+    """
+    return tuple(
+        MetricPoint(f"system/cluster_{name}", value, round(at_s), round(1000 * at_s))
+        for sample in samples
+        for at_s in [sample["at_s"]]
+        for name, value in sample.items()
+        if name != "at_s"
+    )
 
 
 def tag_problems(tags: Mapping[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from daskcast.tracking.base import ChildRun, Delivery
+    from daskcast.tracking.calls import Calls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Place:
     experiment_id, parent_id : str
     start_ms : int
         Start of the parent run, in milliseconds since the epoch.
+    calls : Calls
     context : mapping of str to str
         Tags of every run, as MLflow's own fluent calls set them: user, source, git commit.
     """
@@ -39,16 +41,12 @@ class Place:
     experiment_id: str
     parent_id: str
     start_ms: int
+    calls: Calls
     context: Mapping[str, str]
 
     @property
     def store(self) -> Any:
-        """The store behind the client.
-
-        The client's own calls do more than is wanted here: `create_run` sends telemetry each
-        time, `log_batch` adds the user's active model, `update_run` and `set_terminated` are two
-        requests each, and one of them prints.
-        """
+        """The store behind the client."""
         return self.client._tracking_client.store
 
     @property

@@ -1,7 +1,8 @@
 """Child runs by three requests each, as every MLflow server takes them.
 
 Covers :class:`RestWay`: create, one ``log_batch``, end; also through the store of a database that
-is not to be written to in bulk. Does not cover how many are in flight (``sending``).
+is not to be written to in bulk. Does not cover the requests (``calls``, ``server``), how many are
+in flight (``pace``), nor which trouble stops all of them (``sending``).
 """
 
 from __future__ import annotations
@@ -9,15 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlflow.entities import Metric, Param, RunTag
-from mlflow.entities import RunStatus as MlflowStatus
-
 from daskcast.tracking.base import KEY_TAG, PARENT_TAG, SUPERSEDED_TAG
 from daskcast.tracking.courtesy import SENDING, patience
 from daskcast.tracking.limits import log_batches
 from daskcast.tracking.searching import pages
-from daskcast.tracking.sending import IN_FLIGHT, Sending
-from daskcast.tracking.uris import is_database
+from daskcast.tracking.sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,10 +47,7 @@ class RestWay:
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        # One thread for a database: several exhaust its pool of connections, or lock SQLite.
-        self._in_flight = 1 if is_database(place.uri) else IN_FLIGHT
         self._known: dict[str, _Known] = {}
-        self._repeated = False
 
     def look(self) -> set[str]:
         """List the children, page by page, and give the keys of those that are complete."""
@@ -65,13 +59,11 @@ class RestWay:
         parent_id = self._place.parent_id
         sending = Sending(children, lambda child: self._send(child, parent_id, self._known))
         with patience(SENDING):
-            delivery = sending.run(self._in_flight, uri=self._place.uri)
-        self._repeated |= sending.repeated
-        return delivery
+            return sending.run(self._place.calls.n_at_once, uri=self._place.uri)
 
     def settle(self) -> None:
-        """List the children again where a request was repeated, and delete what is there twice."""
-        if self._repeated:
+        """List the children again where one may have been made late, and delete what is twice."""
+        if self._place.calls.doubtful:
             self.look()
 
     def _children_of(self, run_id: str) -> dict[str, _Known]:
@@ -98,21 +90,15 @@ class RestWay:
             for trial in child.trials:
                 self._send(trial, run_id, trials)
         for key in known.keys() & set(child.supersedes):
-            self._place.store.set_tag(known[key].run_id, RunTag(SUPERSEDED_TAG, run_id))
-        end(self._place, run_id, child.status, start + child.duration_ms)
+            self._place.calls.set_tag(known[key].run_id, SUPERSEDED_TAG, run_id)
+        self._place.calls.set_status(run_id, child.status, start + child.duration_ms)
         if parent_id == self._place.parent_id:
             self._known[child.key] = _Known(run_id, ended=True)
 
     def _create(self, child: ChildRun, parent_id: str, start_ms: int) -> str:
         tags = {**self._place.context, **child.tags, PARENT_TAG: parent_id}
-        run = self._place.store.create_run(
-            self._place.experiment_id,
-            self._place.user,
-            start_ms,
-            [RunTag(key, value) for key, value in tags.items()],
-            child.name,
-        )
-        return str(run.info.run_id)
+        place = self._place
+        return place.calls.create(place.experiment_id, place.user, start_ms, tags, child.name)
 
 
 def listed(place: Place, run_id: str) -> list[tuple[str, str, bool]]:
@@ -158,22 +144,4 @@ def log(
     tags : mapping of str to str, optional
     """
     for batch in log_batches(metrics, params, tags or {}):
-        place.store.log_batch(
-            run_id,
-            [Metric(m.key, m.value, start_ms + m.after_ms, m.step) for m in batch.metrics],
-            [Param(key, value) for key, value in batch.params],
-            [RunTag(key, value) for key, value in batch.tags],
-        )
-
-
-def end(place: Place, run_id: str, status: str, end_ms: int) -> None:
-    """End a run.
-
-    Parameters
-    ----------
-    place : Place
-    run_id, status : str
-    end_ms : int
-        Milliseconds since the epoch.
-    """
-    place.store.update_run_info(run_id, MlflowStatus.from_string(status), end_ms, None)
+        place.calls.log(run_id, batch, start_ms)

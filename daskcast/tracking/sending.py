@@ -1,7 +1,7 @@
 """Child runs on their way to MLflow.
 
-Covers how many are sent at a time, which trouble stops all of them, and the account of what
-became of each. Does not cover the requests of one child (``mlflow_client``).
+Covers which trouble stops all of them, and the account of what became of each. Does not cover the
+requests of one child (``rest``).
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 from mlflow.exceptions import MlflowException
 
 from daskcast.tracking.base import Delivery
-from daskcast.tracking.courtesy import REPEATS, hush, is_hopeless, reason
+from daskcast.tracking.courtesy import hush, is_hopeless, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from daskcast.tracking.base import ChildRun
 
-IN_FLIGHT = 4
 REFUSALS_IN_A_ROW = 5
 
 
@@ -33,15 +32,9 @@ class Sending:
     children : sequence of ChildRun
     send : callable
         Sends one child; called from several threads.
-
-    Attributes
-    ----------
-    repeated : bool
-        Whether a request was repeated, so that the store may hold a run twice.
     """
 
     def __init__(self, children: Sequence[ChildRun], send: Callable[[ChildRun], None]) -> None:
-        self.repeated = False
         self._send = send
         self._n_children = len(children)
         self._waiting: queue.SimpleQueue[ChildRun] = queue.SimpleQueue()
@@ -90,14 +83,13 @@ class Sending:
             self._cpu_s += time.thread_time()
 
     def _take(self) -> None:
-        with hush() as spoke:
+        with hush():
             while not self._stopped:
                 try:
                     child = self._waiting.get_nowait()
                 except queue.Empty:
                     break
                 self._try(child)
-        self.repeated |= REPEATS in spoke
 
     def _try(self, child: ChildRun) -> None:
         try:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from daskcast.tracking.base import Artifact, Delivery, ParentRun, Tracker
+    from daskcast.tracking.base import Artifact, Delivery, MetricPoint, ParentRun, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class _End:
 
     status: RunStatus
     metrics: Mapping[str, float]
+    history: Sequence[MetricPoint]
 
 
 class TrackingWriter:
@@ -221,6 +222,7 @@ class TrackingWriter:
         status: RunStatus = RunStatus.FINISHED,
         metrics: Mapping[str, float] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        history: Sequence[MetricPoint] = (),
     ) -> TrackingSummary:
         """Send what is left, end the parent run, and say what became of it.
 
@@ -231,13 +233,15 @@ class TrackingWriter:
             Of the parent, besides counts and aggregates: such as the seconds of each stage.
         on_progress : callable, optional
             Called with the children sent and the children expected, a few times a second.
+        history : sequence of MetricPoint
+            Of the parent, by time.
 
         Returns
         -------
         TrackingSummary
         """
         if self._thread is not None and self._thread.is_alive() and not self._given_up:
-            self._queue.put(_End(status, metrics or {}))
+            self._queue.put(_End(status, metrics or {}, history))
             self._beat = time.monotonic()
             self._wait(self._thread, on_progress)
         self._tell_refusals()
@@ -346,7 +350,8 @@ class TrackingWriter:
 
     def _finish(self, end: _End) -> None:
         metrics = {**self._aggregates.metrics(), **end.metrics}
-        self._tracker.finish(end.status, metrics, self._beating(artifacts(self._folder.url)))
+        found = self._beating(artifacts(self._folder.url))
+        self._tracker.finish(end.status, metrics, found, end.history)
         self._beat = time.monotonic()
 
     def _beating(self, found: Iterable[Artifact]) -> Iterator[Artifact]:

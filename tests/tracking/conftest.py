@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import http.client
-import http.server
-import os
-import socket
-import subprocess
-import sys
-import threading
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import postgres
 import pytest
 from mlflow import MlflowClient
+from mlflow_server import RunningServer
+from proxy import Proxy
 
 from daskcast.config import ForecastConfig
 from daskcast.records import EntityResult, Failure, Forecast, Scores, Status, Trial
@@ -26,8 +19,6 @@ from daskcast.store import RunFolder
 from daskcast.testing import SeenRun
 from daskcast.testing.trackers import AWKWARD_IDS, child_of, parent_of
 from daskcast.tracking import MemoryTracker, MetricPoint, MlflowTracker, RunStatus
-
-START_S = 120
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +32,14 @@ def _own_folder(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory):
     """Address of a real MLflow server on SQLite, started once for the session."""
-    with running_server(tmp_path_factory.mktemp("mlflow")) as server:
+    with RunningServer(tmp_path_factory.mktemp("mlflow")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def bulk_server(tmp_path_factory):
     """Address of an MLflow server that takes many runs in a request."""
-    with running_server(tmp_path_factory.mktemp("bulk"), "--app-name", "daskcast") as server:
+    with RunningServer(tmp_path_factory.mktemp("bulk"), "--app-name", "daskcast") as server:
         yield server
 
 
@@ -57,74 +48,9 @@ def server_of(tmp_path_factory):
     """Give a function that makes a server with options and settings of one's own."""
 
     def server(*options, **environment):
-        return running_server(tmp_path_factory.mktemp("server"), *options, **environment)
+        return RunningServer(tmp_path_factory.mktemp("server"), *options, **environment)
 
     return server
-
-
-class running_server:
-    """An MLflow server on a free port of the loopback, ended at exit."""
-
-    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
-        self.folder = folder
-        self.options = options
-        self.environment = environment
-        self.port = free_port()
-
-    def __enter__(self) -> str:
-        database = f"sqlite:///{self.folder / 'mlflow.db'}"
-        command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-            *("--port", str(self.port), "--workers", "1", "--backend-store-uri", database),
-            *("--artifacts-destination", str(self.folder / "artifacts")),
-            *self.options,
-        ]
-        self.log = (self.folder / "server.log").open("wb")
-        self.process = subprocess.Popen(
-            command,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            cwd=self.folder,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **self.environment},
-            start_new_session=True,
-        )
-        address = f"http://127.0.0.1:{self.port}"
-        try:
-            self._wait(address)
-        except BaseException:
-            self.stop()
-            raise
-        return address
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the server and the processes it started."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, 9)
-        self.process.wait(30)
-        self.log.close()
-
-    def _wait(self, address: str) -> None:
-        until = time.monotonic() + START_S
-        while time.monotonic() < until:
-            if self.process.poll() is not None:
-                break
-            try:
-                with urllib.request.urlopen(f"{address}/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        text = (self.folder / "server.log").read_text(encoding="utf-8", errors="replace")
-        raise RuntimeError(f"the MLflow server did not start in {START_S} s:\n{text[-3000:]}")
-
-
-def free_port() -> int:
-    """Give a port of the loopback that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -177,6 +103,12 @@ def server_store(mlflow_server, tmp_path, request):
 def bulk_store(bulk_server, tmp_path, request):
     """MLflow behind a server that takes many runs in a request."""
     return MlflowStore(bulk_server, f"bulk {request.node.name}", tmp_path / "scratch")
+
+
+@pytest.fixture
+def make_store(tmp_path):
+    """Give a function that makes a store to read back from."""
+    return lambda address, experiment: MlflowStore(address, experiment, tmp_path / "scratch")
 
 
 @pytest.fixture
@@ -356,101 +288,6 @@ class MlflowStore:
                 local = self.client.download_artifacts(run_id, item.path, str(target))
                 found[item.path] = Path(local).read_bytes()
         return found
-
-
-REFUSALS = {
-    401: b"You are not authenticated. Please see the documentation.",
-    403: b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}',
-    429: b"slow down",
-    500: b'{"error_code": "INTERNAL_ERROR", "message": "boom"}',
-    503: b"busy",
-}
-
-
-class Proxy:
-    """A server between the tracker and MLflow that counts requests, and can misbehave.
-
-    ``fault`` is asked for each request, with its number and path: None lets it through, a number
-    is answered as a status, ``"hang"`` is never answered, ``"drop"`` closes the connection,
-    ``"lose"`` does so once the request is done.
-    """
-
-    def __init__(self, target: str) -> None:
-        self.target = target.removeprefix("http://")
-        self.requests: list[tuple[str, str]] = []
-        self.authorizations: set[str | None] = set()
-        self.fault = lambda *_: None
-        self.ended = threading.Event()
-        self._lock = threading.Lock()
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """Stop to listen, as a server that was killed."""
-        if not self.ended.is_set():
-            self.ended.set()
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(30)
-
-    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
-        path = handler.path.partition("?")[0]
-        with self._lock:
-            self.requests.append((handler.command, path))
-            self.authorizations.add(handler.headers["Authorization"])
-            number = len(self.requests)
-        fault = self.fault(number, path)
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        if fault == "hang":
-            self.ended.wait(30)
-        if fault == "lose":
-            self._forward(handler, body)
-        if fault in ("hang", "drop", "lose"):
-            handler.close_connection = True
-            handler.connection.close()
-            return
-        status, data = (fault, REFUSALS[fault]) if fault else self._forward(handler, body)
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        handler.wfile.write(data)
-
-    def _forward(
-        self, handler: http.server.BaseHTTPRequestHandler, body: bytes
-    ) -> tuple[int, bytes]:
-        onward = http.client.HTTPConnection(self.target, timeout=60)
-        kept = ("Content-Type", "Authorization")
-        headers = {name: handler.headers[name] for name in kept if handler.headers[name]}
-        onward.request(handler.command, handler.path, body, headers)
-        answer = onward.getresponse()
-        found = answer.status, answer.read()
-        onward.close()
-        return found
-
-    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                # A client that has given up is no trouble here.
-                with contextlib.suppress(OSError):
-                    proxy.answer(self)
-
-            do_GET = do_PUT = do_PATCH = do_POST
-
-            def log_message(self, *args: object) -> None:
-                """Stay quiet."""
-
-        return Handler
 
 
 @pytest.fixture

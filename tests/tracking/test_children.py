@@ -60,6 +60,16 @@ def test_a_failed_entity_becomes_a_failed_run_with_the_reason(runs_of, results_o
     assert {m.key for m in run.metrics} == {"n_obs", "n_windows", "n_trials", "seconds"}
 
 
+def test_a_traceback_is_kept_from_its_end(runs_of, results_of):
+    """Where it stopped stands there last; how it came there may be long."""
+    (result,) = results_of("bad")
+    trace = "called from here\n" * 1000 + "ValueError: it stopped here"
+    failure = Failure("ValueError", "it stopped here", trace[-8000:])
+    (run,) = runs_of(dataclasses.replace(result, failure=failure))
+    assert len(run.tags["daskcast.traceback"]) == 5000
+    assert run.tags["daskcast.traceback"] == trace[-5000:]
+
+
 def test_a_fallback_is_finished_and_says_why(runs_of, results_of):
     """An entity that fell back has a forecast: its run is finished, with the reason."""
     (result,) = results_of("JFK")

@@ -21,6 +21,7 @@ from daskcast.tracking import (
     MlflowTracker,
     RunStatus,
     courtesy,
+    pace,
     searching,
     sending,
 )
@@ -71,7 +72,7 @@ def test_a_few_requests_are_in_flight_at_most(proxied, proxy):
     parent = tracker.start(parent_of())
     proxy.fault = watch
     tracker.log_children([child_of(parent, f"e{n}") for n in range(40)])
-    assert 1 < max(most) <= sending.IN_FLIGHT
+    assert 1 < max(most) <= pace.MOST_IN_FLIGHT
 
 
 @pytest.mark.integration
@@ -146,7 +147,7 @@ def test_a_server_that_answers_errors_is_left_alone(proxied, proxy, hasty):
     assert delivery.sent == 0
     assert "in a row" in delivery.stopped
     limit = sending.REFUSALS_IN_A_ROW
-    assert limit <= len(proxy.requests) - before < limit + sending.IN_FLIGHT
+    assert limit <= len(proxy.requests) - before < limit + pace.MOST_IN_FLIGHT
 
 
 @pytest.mark.integration
