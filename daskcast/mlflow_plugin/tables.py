@@ -20,14 +20,14 @@ from mlflow.store.db import utils
 from mlflow.store.tracking.dbmodels import models
 from mlflow.utils.uri import append_to_uri_path
 from sqlalchemy import insert, inspect, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from daskcast.mlflow_plugin import KEY_TAG, PARENT_TAG, SUPERSEDED_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Table
+    from sqlalchemy import Connection, Table
     from sqlalchemy.orm import Session
 
     from daskcast.mlflow_plugin.messages import CompleteRun
@@ -188,13 +188,32 @@ def _insert(session: Session, table: Table, rows: list[tuple[Any, ...]]) -> None
     columns = WRITTEN[table]
     rows.sort()
     connection = session.connection()
-    if connection.dialect.paramstyle != "qmark":
+    dialect = connection.dialect
+    quote = dialect.identifier_preparer.quote
+    into = f"{quote(table.name)} ({', '.join(map(quote, columns))})"
+    # SQLAlchemy takes as long to look at a row as SQLite to write it; PostgreSQL takes rows by
+    # COPY three times as fast as by INSERT.
+    if dialect.paramstyle == "qmark":
+        marks = ", ".join("?" * len(columns))
+        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", rows)
+    elif dialect.driver == "psycopg":
+        _copy(connection, f"COPY {into} FROM STDIN", rows)
+    else:
         session.execute(insert(table), [dict(zip(columns, row, strict=True)) for row in rows])
-        return
-    # SQLAlchemy takes as long to look at a row as SQLite to write it.
-    quote = connection.dialect.identifier_preparer.quote
-    names, marks = ", ".join(map(quote, columns)), ", ".join("?" * len(columns))
-    connection.exec_driver_sql(f"INSERT INTO {quote(table.name)} ({names}) VALUES ({marks})", rows)
+
+
+def _copy(connection: Connection, command: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Copy rows into PostgreSQL by psycopg; errors are those of SQLAlchemy, as of its own calls."""
+    errors = connection.dialect.loaded_dbapi.Error
+    try:
+        opened: Any = connection.connection.cursor()
+        with opened as cursor, cursor.copy(command) as into:
+            for row in rows:
+                into.write_row(row)
+    except errors as error:
+        raise DBAPIError.instance(
+            command, None, error, errors, dialect=connection.dialect
+        ) from error
 
 
 def _existing(session: Session, ids: Iterable[str]) -> set[str]:

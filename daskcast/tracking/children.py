@@ -166,6 +166,8 @@ def _flat(params: str | None) -> dict[str, str]:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)  # as JSON has it
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
@@ -185,12 +187,13 @@ def _checks(told: str | None) -> dict[str, float]:
 
 def _losses(trials: Iterable[Row]) -> tuple[MetricPoint, ...]:
     """Give one step of ``trial_loss`` for each trial that has a loss, at the end of the trial."""
-    found, spent = [], 0.0
+    found, spent_ms = [], 0.0
     for trial in trials:
-        spent += trial["seconds"] or 0.0
+        spent_ms += 1000 * (trial["seconds"] or 0.0)
         loss = trial["tune_loss"]
         if loss is not None and math.isfinite(loss):
-            found.append(MetricPoint("trial_loss", loss, trial["trial"], _milliseconds(spent)))
+            after_ms = round(spent_ms) if math.isfinite(spent_ms) else 0
+            found.append(MetricPoint("trial_loss", loss, trial["trial"], after_ms))
     return tuple(found)
 
 

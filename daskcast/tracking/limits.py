@@ -10,12 +10,14 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from daskcast.tracking.base import MetricPoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from daskcast.tracking.base import MetricPoint
 
 MAX_NAME = 250
 MAX_KEY = 250
@@ -151,9 +153,9 @@ def _items(
 
 
 def _size(item: MetricPoint | tuple[str, str]) -> int:
-    if isinstance(item, tuple):
-        return _PAIR_BYTES + _json_length(item[0]) + _json_length(item[1])
-    return _METRIC_BYTES + _json_length(item.key)
+    if isinstance(item, MetricPoint):
+        return _METRIC_BYTES + _json_length(item.key)
+    return _PAIR_BYTES + _json_length(item[0]) + _json_length(item[1])
 
 
 def _json_length(text: str) -> int:
@@ -161,6 +163,7 @@ def _json_length(text: str) -> int:
     return len(text) + 2 if text.isascii() and text.isalnum() else len(json.dumps(text))
 
 
+@lru_cache(4096)
 def _key(key: str) -> str:
     known = _FOREIGN.sub("_", key)
     if known == key and 0 < len(key) <= MAX_KEY and not key.startswith("."):
