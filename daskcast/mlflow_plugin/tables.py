@@ -13,7 +13,9 @@ Imports nothing but MLflow and what MLflow brings.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sqlite3
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
@@ -23,6 +25,7 @@ from sqlalchemy import insert, inspect, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from daskcast.mlflow_plugin import KEY_TAG, PARENT_TAG, SUPERSEDED_TAG
+from daskcast.mlflow_plugin.garbage import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,6 +55,8 @@ WRITTEN = {
     _LATEST: ("key", "run_uuid", "value", "timestamp", "step", "is_nan"),
 }
 _IN_A_QUERY = 500
+_ROWS_IN_A_STATEMENT = 500
+_T = TypeVar("_T")
 
 
 def table_problems(store: Any) -> list[str]:
@@ -109,7 +114,7 @@ def write_runs(
     before: set[str] = set()
     while True:
         try:
-            with store.ManagedSessionMaker(read_only=False) as session:
+            with uncollected(), store.ManagedSessionMaker(read_only=False) as session:
                 return _write(session, experiment, by_id, user)
         except MlflowException as error:
             if not isinstance(error.__cause__, IntegrityError):
@@ -193,9 +198,16 @@ def _insert(session: Session, table: Table, rows: list[tuple[Any, ...]]) -> None
     into = f"{quote(table.name)} ({', '.join(map(quote, columns))})"
     # SQLAlchemy takes as long to look at a row as SQLite to write it; PostgreSQL takes rows by
     # COPY three times as fast as by INSERT.
-    if dialect.paramstyle == "qmark":
-        marks = ", ".join("?" * len(columns))
-        connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", rows)
+    if dialect.name == "sqlite":
+        opened: Any = connection.connection.dbapi_connection
+        most = opened.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // len(columns)
+        marks = f"({', '.join('?' * len(columns))})"
+        # Many rows a statement: it lets other threads work while it goes on.
+        for some in _parts(rows, min(most, _ROWS_IN_A_STATEMENT)):
+            values = ", ".join([marks] * len(some))
+            connection.exec_driver_sql(
+                f"INSERT INTO {into} VALUES {values}", tuple(chain.from_iterable(some))
+            )
     elif dialect.driver == "psycopg":
         _copy(connection, f"COPY {into} FROM STDIN", rows)
     else:
@@ -278,6 +290,6 @@ def _supersede(session: Session, experiment_id: int, runs: Iterable[CompleteRun]
     _insert(session, _TAGS, rows)
 
 
-def _parts(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    for at in range(0, len(items), _IN_A_QUERY):
-        yield items[at : at + _IN_A_QUERY]
+def _parts(items: Sequence[_T], n: int = _IN_A_QUERY) -> Iterator[Sequence[_T]]:
+    for at in range(0, len(items), n):
+        yield items[at : at + n]

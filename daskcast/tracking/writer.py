@@ -10,6 +10,7 @@ the run folder.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import logging
 import queue
@@ -20,8 +21,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from daskcast.errors import StoreError, TrackingError
+from daskcast.mlflow_plugin.garbage import uncollected
 from daskcast.redact import printable
 from daskcast.store.lock import only_one
+from daskcast.tracking.ahead import made_ahead
 from daskcast.tracking.artifacts import artifacts
 from daskcast.tracking.base import RunStatus, TrackingInfo
 from daskcast.tracking.children import ENTITY_COLUMNS, TRIAL_COLUMNS, child_runs
@@ -32,10 +35,18 @@ from daskcast.tracking.uris import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     import pyarrow as pa
 
-    from daskcast.tracking.base import Artifact, Delivery, MetricPoint, ParentRun, Tracker
+    from daskcast.tracking.base import (
+        Artifact,
+        ChildRun,
+        Delivery,
+        MetricPoint,
+        ParentRun,
+        Tracker,
+    )
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +118,15 @@ class _End:
     status: RunStatus
     metrics: Mapping[str, float]
     history: Sequence[MetricPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A batch as it is sent."""
+
+    entities: pa.Table
+    children: list[ChildRun]
+    cpu_s: float
 
 
 class TrackingWriter:
@@ -282,12 +302,11 @@ class TrackingWriter:
             self._parent_id = self._guarded(self._open, parent) or ""
             self._beat = time.monotonic()
             self._opened.set()
-            item: str | _End = ""
-            while self._parent_id and not isinstance(item, _End):
-                item = self._queue.get()
-                self._beat = time.monotonic()
-                if not self._stopped:
-                    self._guarded(self._handle, item)
+            if self._parent_id:
+                for item in made_ahead(self._queue, self._made):
+                    self._beat = time.monotonic()
+                    if not self._stopped:
+                        self._guarded(self._handle, item)
 
     def _open(self, parent: ParentRun) -> str:
         """Open the parent run; warn of a run for each trial where each is sent by itself."""
@@ -313,30 +332,35 @@ class TrackingWriter:
             self._stop(f"{type(error).__name__}: {error}")
         return None
 
-    def _handle(self, item: str | _End) -> None:
+    def _handle(self, item: Future[_Made] | _End) -> None:
         if isinstance(item, _End):
             self._finish(item)
-        else:
-            self._send_batch(item)
-
-    def _send_batch(self, batch: str) -> None:
-        entities = self._folder.read("entities", [batch], columns=ENTITY_COLUMNS)
-        self._aggregates.add(entities)
-        if self._detail == "summary":
             return
+        # Without requests it is the matter of a moment.
+        at_once = self._tracker.requests_per_run == 0
+        with uncollected() if at_once else contextlib.nullcontext():
+            self._send_batch(item.result())
+
+    def _made(self, batch: str) -> _Made:
+        """Read a batch, and make the runs of its entities."""
+        began = time.thread_time()
+        entities = self._folder.read("entities", [batch], columns=ENTITY_COLUMNS)
+        children = [] if self._detail == "summary" else self._children(batch, entities)
+        return _Made(entities, children, time.thread_time() - began)
+
+    def _children(self, batch: str, entities: pa.Table) -> list[ChildRun]:
         trials = self._folder.read("trials", [batch], columns=TRIAL_COLUMNS)
         began = self._folder.began(batch).items()
-        children = child_runs(
-            entities,
-            trials,
-            self._parent_id,
-            detail=self._detail,
-            # A clock may have gone back meanwhile: no child begins before its parent.
-            after_ms={int(attempt): max(ms - self._start_ms, 0) for attempt, ms in began},
-        )
+        # A clock may have gone back meanwhile: no child begins before its parent.
+        after_ms = {int(attempt): max(ms - self._start_ms, 0) for attempt, ms in began}
+        return child_runs(entities, trials, self._parent_id, detail=self._detail, after_ms=after_ms)
+
+    def _send_batch(self, made: _Made) -> None:
+        self._aggregates.add(made.entities)
+        self._cpu_s += made.cpu_s
         group = self._tracker.n_at_once
-        for at in range(0, len(children), group):
-            self._account(self._tracker.log_children(children[at : at + group]))
+        for at in range(0, len(made.children), group):
+            self._account(self._tracker.log_children(made.children[at : at + group]))
             if self._stopped:
                 return
 
