@@ -34,7 +34,7 @@ _OF_A_RUN = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE"})
 
 
 class BulkWay(ABC):
-    """Write complete runs, all of a group or none.
+    """Write complete runs, a group at a time.
 
     Parameters
     ----------
@@ -48,10 +48,11 @@ class BulkWay(ABC):
     def __init__(self, place: Place) -> None:
         self._place = place
         self._there: dict[str, str] = {}
+        self._helpers_s = 0.0
 
     @abstractmethod
     def _put(self, runs: Sequence[CompleteRun]) -> None:
-        """Write those that are not there, all or none.
+        """Write those that are not there, each whole or not at all.
 
         Raises
         ------
@@ -81,13 +82,15 @@ class BulkWay(ABC):
         """Write the children that are not there; a child that is refused stops no other."""
         refused: list[tuple[str, str]] = []
         stopped, n_tried = "", 0
+        before_s = self._helpers_s
         with hush(), patience(SENDING):
             for group in _groups(children):
                 stopped = self._write(group, refused)
                 if stopped:
                     break
                 n_tried += len(group)
-        return Delivery(max(n_tried - len(refused), 0), tuple(refused), stopped)
+        n_sent = max(n_tried - len(refused), 0)
+        return Delivery(n_sent, tuple(refused), stopped, self._helpers_s - before_s)
 
     def settle(self) -> None:  # noqa: B027 - there is nothing to do
         """Nothing is there twice."""

@@ -7,6 +7,7 @@ database is written to like this at all (``choice``).
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
@@ -14,23 +15,54 @@ from mlflow.exceptions import MlflowException
 from daskcast.mlflow_plugin.tables import runs_below, write_runs
 from daskcast.tracking.bulk import BulkWay
 from daskcast.tracking.courtesy import is_hopeless
+from daskcast.tracking.uris import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from daskcast.mlflow_plugin.messages import CompleteRun
+    from daskcast.tracking.place import Place
 
+#: Transactions at once, where a database has a server; SQLite takes one.
+N_WRITERS = 2
+#: Runs that are worth more than one of them.
+FEWEST = 50
 #: Pauses before a database that is locked or away is tried again.
 PAUSES_S = (1.0, 2.0, 4.0)
 
 
 class DatabaseWay(BulkWay):
-    """Write into the tables, a group in a transaction."""
+    """Write into the tables, a group in a transaction, or in two where that is faster.
+
+    Parameters
+    ----------
+    place : Place
+    """
 
     name = "database"
     requests_per_run = 0.0
 
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._n_writers = 1 if sqlite_path(place.uri) is not None else N_WRITERS
+
     def _put(self, runs: Sequence[CompleteRun]) -> None:
+        if self._n_writers == 1 or len(runs) < FEWEST:
+            self._put_in_one(runs)
+            return
+        # A database server spends most of this time on what the rows refer to, a core for each
+        # connection.
+        with ThreadPoolExecutor(self._n_writers) as pool:
+            shares = [runs[n :: self._n_writers] for n in range(self._n_writers)]
+            for done in [pool.submit(self._put_aside, share) for share in shares]:
+                self._helpers_s += done.result()
+
+    def _put_aside(self, runs: Sequence[CompleteRun]) -> float:
+        began = time.thread_time()
+        self._put_in_one(runs)
+        return time.thread_time() - began
+
+    def _put_in_one(self, runs: Sequence[CompleteRun]) -> None:
         place = self._place
         for pause in (*PAUSES_S, None):
             try:

@@ -80,10 +80,12 @@ def test_the_log_of_the_run_is_that_of_its_helper() -> None:
 def test_the_collector_comes_back() -> None:
     """After the last of several users, after an exception; one that was off stays off."""
     assert gc.isenabled()
-    with pytest.raises(KeyError), uncollected():
+    with uncollected():
         with uncollected():
             assert not gc.isenabled()
         assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), uncollected():
         raise KeyError
     assert gc.isenabled()
     gc.disable()
