@@ -45,6 +45,10 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 	$(PIP) install --quiet --group test
 	@touch $@
 
+$(VENV)/oldest.stamp: $(VENV)/test.stamp
+	$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/oldest --group oldest
+	@touch $@
+
 $(VENV)/docs.stamp: $(VENV)/run.stamp
 	$(PIP) install --quiet --group docs
 	@touch $@
@@ -64,7 +68,7 @@ demo: $(VENV)/run.stamp
 	rm -rf runs/demo
 	$(BIN)/daskcast demo --out runs/demo
 
-test: $(VENV)/test.stamp
+test: $(VENV)/oldest.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile -p no:benchmark $(PYTEST_ARGS)
 
 check: $(VENV)/check.stamp

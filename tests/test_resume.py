@@ -15,8 +15,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from daskcast import demo, pipeline
+from daskcast.cli import main
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import StoreError
 from daskcast.store import RunFolder, only_one
@@ -206,14 +208,12 @@ def test_a_damaged_manifest_is_told(content: str, table: pd.DataFrame, tmp_path:
     table.to_csv(tmp_path / "data.csv", index=False)
     run(table, tmp_path / "run")
     (tmp_path / "run" / "run.json").write_text(content)
-    done = subprocess.run(
-        [*COMMAND, "run", str(tmp_path / "data.csv"), *HOW, "--resume", "--out",
-         str(tmp_path / "run")],
-        check=False, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "run.json" in done.stderr
-    assert "Traceback" not in done.stderr
+    call = ["run", str(tmp_path / "data.csv"), *HOW, "--resume", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2
+    assert isinstance(done.exception, SystemExit)
+    assert "run.json" in done.output
+    assert "Traceback" not in done.output
 
 
 # -- who goes on -------------------------------------------------------------------------------

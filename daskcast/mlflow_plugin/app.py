@@ -91,9 +91,7 @@ def create_app() -> Any:
 
 def _wrapped(name: str) -> Any:
     if not name:
-        from mlflow.server.fastapi_app import app  # noqa: PLC0415 - the server as it is
-
-        return app
+        return _plain()
     found = {e.name: e for e in metadata.entry_points(group="mlflow.app") if e.name != "daskcast"}
     if name not in found:
         raise ValueError(
@@ -101,6 +99,15 @@ def _wrapped(name: str) -> Any:
         )
     loaded = found[name].load()
     return loaded if isinstance(loaded, FastAPI) else loaded()
+
+
+def _plain() -> Any:
+    """Give the server as it is."""
+    try:
+        from mlflow.server.fastapi_app import app  # noqa: PLC0415
+    except ImportError:  # an older MLflow, without uvicorn
+        from mlflow.server import app  # noqa: PLC0415
+    return app
 
 
 class _Bulk:

@@ -29,6 +29,7 @@ from daskcast.mlflow_plugin.garbage import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection, Table
     from sqlalchemy.orm import Session
@@ -114,14 +115,14 @@ def write_runs(
     before: set[str] = set()
     while True:
         try:
-            with uncollected(), store.ManagedSessionMaker(read_only=False) as session:
+            with uncollected(), _session(store, read_only=False) as session:
                 return _write(session, experiment, by_id, user)
         except MlflowException as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
             # Somebody else may write the same runs at this moment: then more of them are there
             # now, and the next time those are left alone.
-            with store.ManagedSessionMaker(read_only=True) as session:
+            with _session(store, read_only=True) as session:
                 there = _existing(session, by_id)
             if there == before:
                 raise
@@ -153,7 +154,7 @@ def runs_below(store: Any, parent_id: str) -> Iterator[tuple[str, str, bool]]:
             _RUNS.c.lifecycle_stage == "active",
         )
     )
-    with store.ManagedSessionMaker(read_only=True) as session:
+    with _session(store, read_only=True) as session:
         for value, run_id, status in session.execute(query):
             yield value, run_id, status != "RUNNING"
 
@@ -166,9 +167,18 @@ def experiment_of(store: Any, run_id: str) -> str:
     store : mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore
     run_id : str
     """
-    with store.ManagedSessionMaker(read_only=True) as session:
+    with _session(store, read_only=True) as session:
         found = session.scalar(select(_RUNS.c.experiment_id).where(_RUNS.c.run_uuid == run_id))
     return "" if found is None else str(found)
+
+
+def _session(store: Any, *, read_only: bool) -> AbstractContextManager[Session]:
+    found: AbstractContextManager[Session]
+    try:
+        found = store.ManagedSessionMaker(read_only=read_only)
+    except TypeError:  # an older MLflow has one kind
+        found = store.ManagedSessionMaker()
+    return found
 
 
 def _write(

@@ -48,7 +48,7 @@ class RunningPostgres:
     @property
     def uri(self) -> str:
         """Address of the database, for MLflow."""
-        return f"postgresql://postgres@127.0.0.1:{self.port}/mlflow"
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/mlflow"
 
     def __enter__(self) -> Self:
         """Start, and make the database."""
