@@ -147,6 +147,8 @@ def disturbed(
         if fault == "driver":
             driver_killed(call, out, options.kills, rng, happened)
         again = ["--resume"] if (out / "run.json").exists() else []
+        if fault == "two":
+            again = ["--no-tracking"]  # so that all is left to those two
         while ended(subprocess.run([*call, *again], check=False, **QUIET)) == 3:
             happened["resumed"] += 1
             again = ["--resume"] if (out / "run.json").exists() else []
