@@ -156,8 +156,7 @@ def disturbed(
                 subprocess.run(["mount", "-o", "remount,size=100m", out.parent], check=True)
             check(happened["resumed"])
         if fault == "two":
-            both = [subprocess.Popen([*track[:-2], "--tracking-bulk", way.bulk], **QUIET)
-                    for _ in range(2)]  # fmt: skip
+            both = [subprocess.Popen(track, **QUIET) for _ in range(2)]
             happened["at once"] = sum(one.wait() == 0 for one in both)
         while ended(subprocess.run(track, check=False, **QUIET)) != 0:
             happened["tracked again"] += 1
