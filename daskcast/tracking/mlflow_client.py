@@ -26,6 +26,7 @@ from daskcast.tracking.base import KEY_TAG, PARENT_TAG, MetricPoint, TrackingInf
 from daskcast.tracking.calls import StoreCalls
 from daskcast.tracking.choice import way_to
 from daskcast.tracking.courtesy import SENDING, STARTING, hush, patience, probe, translated
+from daskcast.tracking.keeping import keep, warn_where_impossible
 from daskcast.tracking.new_store import make_whole
 from daskcast.tracking.place import Place
 from daskcast.tracking.rest import log
@@ -119,6 +120,7 @@ class MlflowTracker:
             )
             self._place = found or self._created(client, parent)
             self._way = way_to(self._place, self._bulk)
+            warn_where_impossible(self._place)
         if found:
             self.existing_keys()
         return self._place.parent_id
@@ -153,12 +155,12 @@ class MlflowTracker:
         artifacts: Iterable[Artifact] = (),
         history: Iterable[MetricPoint] = (),
     ) -> None:
-        """Write metrics and artifacts, and end the parent run.
+        """Write metrics and artifacts, and end the parent run, with all artifacts or not.
 
         Raises
         ------
         TrackingError
-            Where the store cannot be reached or refuses.
+            Where the store cannot be reached or refuses, or does not take the artifacts.
         """
         place, way = self._open_place(), self._open_way()
         doing = f"cannot finish the run at {redact(self._uri)}"
@@ -169,11 +171,10 @@ class MlflowTracker:
             after_ms = now - place.start_ms
             values = [MetricPoint(key, float(v), 0, after_ms) for key, v in metrics.items()]
             log(place, place.parent_id, [*values, *history], {}, start_ms=place.start_ms)
-            for artifact in artifacts:
-                place.client.log_artifact(
-                    place.parent_id, str(artifact.path), artifact.folder or None
-                )
+            trouble = keep(place, artifacts)
             place.calls.set_status(place.parent_id, status.value, now)
+        if trouble:
+            raise TrackingError(trouble)
 
     def existing_keys(self) -> set[str]:
         """Give the keys of the children that are complete in the store.

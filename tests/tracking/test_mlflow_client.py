@@ -17,6 +17,7 @@ import pytest
 from daskcast.errors import ConfigError, TrackingError
 from daskcast.testing.trackers import child_of, parent_of
 from daskcast.tracking import (
+    Artifact,
     MetricPoint,
     MlflowTracker,
     RunStatus,
@@ -394,3 +395,26 @@ def test_a_plain_folder_is_refused_with_the_reason(tmp_path):
     for uri in (str(tmp_path), tmp_path.as_uri(), "./mlruns"):
         with pytest.raises(ConfigError, match="no longer tracks into a plain folder"):
             MlflowTracker(uri)
+
+
+@pytest.mark.parametrize("where", ["a file", "s3"])
+def test_artifacts_that_cannot_be_kept_are_told_at_the_start(
+    where, sqlite_uri, make_store, tmp_path, monkeypatch, caplog, request
+):
+    """Before the work, with the reason; at the end the parent ends, and the trouble is told."""
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    locations = {"a file": (tmp_path / "file" / "artifacts").as_uri(), "s3": "s3://none/of/mine"}
+    monkeypatch.setitem(sys.modules, "boto3", None)  # not installed
+    store = make_store(sqlite_uri, request.node.name)
+    store.client.create_experiment(store.experiment, artifact_location=locations[where])
+    tracker = store.open()
+    with caplog.at_level("WARNING", logger="daskcast"):
+        parent = tracker.start(parent_of())
+    (told,) = [r.getMessage() for r in caplog.records if "artifacts" in r.getMessage()]
+    assert {"a file": "takes no files", "s3": "No module named 'boto"}[where] in told
+    assert tracker.log_children([child_of(parent)]).sent == 1
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(TrackingError, match="cannot keep the artifacts"):
+        tracker.finish(RunStatus.FINISHED, {"n": 1.0}, [Artifact(tmp_path / "run.json")])
+    run = store.client.get_run(parent)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"n": 1.0})
