@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import measured
 import measured_accuracy
 import measured_scale
+import measured_tracking
 
 project = "daskcast"
 author = "the daskcast developers"
@@ -59,6 +60,9 @@ myst_substitutions = {
     "scale_tail": measured_scale.tail(),
     "search": measured.search(),
     "speed": measured.speed(),
+    "tracking_once": measured_tracking.once(),
+    "tracking_server": measured_tracking.server(),
+    "tracking_stores": measured_tracking.stores(),
     "weights": measured.weights(),
 }
 myst_heading_anchors = 3

@@ -6,8 +6,7 @@ Does not cover how they get into the store (``database``, ``endpoint``).
 The id of a run follows from its key and from when its work began, which the run folder keeps: so a
 run that is there is not written again, however often and from however many processes it is sent.
 Ids begin with the time because a database keeps its indexes in their order. With ids at random each
-run goes into other pages, and a run costs the more the more there are: seven times as much at the
-twenty thousandth.
+run goes into other pages, and a run costs the more the more there are.
 """
 
 from __future__ import annotations
