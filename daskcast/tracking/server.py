@@ -83,7 +83,7 @@ class ServerCalls:
             if doubtful and (found := self._with_key(experiment_id, key)):
                 return found
             try:
-                return str(self._post("runs/create", body)["run"]["info"]["run_id"])
+                return _run_id(self._post("runs/create", body).get("run"))
             except _TroubleError as trouble:
                 doubtful |= trouble.doubtful
                 self.doubtful |= trouble.doubtful
@@ -124,7 +124,7 @@ class ServerCalls:
             "max_results": 1,
         }
         found = self._post("runs/search", body).get("runs", []) if key else []
-        return str(found[0]["info"]["run_id"]) if found else ""
+        return _run_id(found[0]) if found else ""
 
     def _insist(self, ask: Callable[[], _T]) -> _T:
         """Ask until there is an answer, as often as MLflow's own settings say."""
@@ -169,6 +169,13 @@ class ServerCalls:
         self._pace.answered(path, seconds)
         found: dict[str, Any] = json.loads(answer.text)
         return found
+
+
+def _run_id(run: Any) -> str:
+    try:
+        return str(run["info"]["run_id"])
+    except (TypeError, KeyError):
+        raise MlflowException(f"the server's answer names no run: {run!r:.100}") from None
 
 
 def _pairs(values: Any) -> list[dict[str, str]]:

@@ -20,8 +20,8 @@ class Proxy:
     """A server between the tracker and MLflow that counts requests, and can misbehave.
 
     ``fault`` is asked for each request, with its number and path: None lets it through, a number
-    is answered as a status, ``"hang"`` is never answered, ``"drop"`` closes the connection,
-    ``"lose"`` does so once the request is done.
+    is answered as a status, a status with a body as they are, ``"hang"`` is never answered,
+    ``"drop"`` closes the connection, ``"lose"`` does so once the request is done.
     """
 
     def __init__(self, target: str) -> None:
@@ -65,7 +65,9 @@ class Proxy:
             handler.close_connection = True
             handler.connection.close()
             return
-        status, data = (fault, REFUSALS[fault]) if fault else self._forward(handler, body)
+        if isinstance(fault, int):
+            fault = fault, REFUSALS[fault]
+        status, data = fault or self._forward(handler, body)
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(data)))

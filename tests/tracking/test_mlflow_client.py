@@ -204,6 +204,19 @@ def test_a_request_whose_answer_is_lost_leaves_nothing_twice(proxied, proxy, ste
     assert [[len(points) for points in run.metrics.values()] for run in seen] == [[1, 3]] * 2
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize("body", [b"<html>please log in</html>", b"{}", b"[]", b'{"run": 1}', b""])
+def test_an_answer_that_names_no_run_is_no_run(proxied, proxy, hasty, body):
+    """A page of a proxy, or nothing, in place of an answer: refused with the reason, not sent."""
+    tracker = proxied.open()
+    parent = tracker.start(parent_of())
+    proxy.fault = lambda _, path: (200, body) if path.endswith("create") else None
+    delivery = tracker.log_children([child_of(parent, f"e{n}") for n in range(3)])
+    assert delivery.sent == 0
+    assert len(delivery.refused) == 3
+    assert all("names no run" in why or "JSON" in why for _, why in delivery.refused)
+
+
 def test_a_server_that_is_not_there_is_told_soon(proxied_nowhere):
     """Nobody waits long for a server that refuses connections."""
     began = time.monotonic()

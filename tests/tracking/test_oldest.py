@@ -14,12 +14,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = ROOT / ".venv" / "oldest"
-CLASSES = "OnSqlite or OnServer or OnBulkServer"
+CLASSES = "OnSqlite or OnBulkServer"
 
 
 @pytest.mark.integration
 def test_the_contract_with_the_oldest_mlflow() -> None:
-    """In bulk, through its server, and through its server in bulk."""
+    """In bulk into its tables, and through its server with the route."""
     if not OLDEST.is_dir():
         pytest.skip("no MLflow in .venv/oldest: `make test` puts it there")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -42,4 +42,4 @@ def test_the_contract_with_the_oldest_mlflow() -> None:
     assert done.returncode == 0, done.stdout[-5000:]
     told = re.search(r"^(\d+) passed", done.stdout, re.MULTILINE)
     assert told is not None
-    assert int(told[1]) >= 3 * 10
+    assert int(told[1]) >= 2 * 10
