@@ -110,8 +110,9 @@ class Plan:
         cost = self.tracking
         if not cost.kind:
             return "none"
+        runs = f"{cost.n_runs:,} MLflow run{'s' * (cost.n_runs > 1)}"
         return (
-            f"{cost.n_runs:,} MLflow runs, {cost.n_requests:,} requests: about "
+            f"{runs}, {cost.n_requests:,} requests: about "
             f"{_told(cost.seconds)} for {_KINDS[cost.kind]}, {cost.store}"
         )
 
@@ -137,7 +138,8 @@ class Plan:
             )
         else:
             told = f"--cluster {self.executor} is fine"
-        return f"{told}; most of the time {SLOW_TRACKING}" if self.waits_for_tracking else told
+        could_be_less = self.waits_for_tracking and self.tracking.n_runs > 1
+        return f"{told}; most of the time {SLOW_TRACKING}" if could_be_less else told
 
 
 def hindsight(executor: str, seconds: Mapping[str, Any]) -> str:

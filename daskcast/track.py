@@ -87,7 +87,7 @@ def track(  # noqa: PLR0913 - options, each with a default
     tracker = tracker or open_tracker(options)
     assert tracker is not None
     config, counts = ForecastConfig.from_dict(manifest["config"]), Counts(**manifest["counts"])
-    writer = TrackingWriter(tracker, folder, detail=options.track_detail)
+    writer = TrackingWriter(tracker, folder, detail=options.track_detail, advises=False)
     name = folder.url.rstrip("/").rpartition("/")[2]
     parent = parent_from(manifest, name=name, now=writer.info, resumed=True)
     writer.start(
@@ -99,8 +99,10 @@ def track(  # noqa: PLR0913 - options, each with a default
     finished = folder.finished()
     for batch, marker in finished.items():
         writer.batch_done(batch, marker.n_entities)
-    if writer.wait_until_open(on_progress):
-        manifest["mlflow"] = writer.told()
+    told = writer.told() if writer.wait_until_open(on_progress) else {}
+    # A copy for another store does not change where the run was meant to go.
+    if told and all(before.get(name, told[name]) == told[name] for name in ("uri", "experiment")):
+        manifest["mlflow"] = told
         _keep(folder, manifest)
     done = sum(marker.n_entities for marker in finished.values())
     status = RunStatus.FINISHED if done == counts.entities else RunStatus.KILLED

@@ -66,7 +66,8 @@ class Usage:
         self._last = time.monotonic()
         try:
             used = _of_workers(scheduler) if isinstance(scheduler, Client) else self._here.used()
-        except (OSError, TimeoutError, psutil.Error) as error:
+        # Other people's schedulers, and what an operating system lets one see: not a run's trouble.
+        except Exception as error:  # noqa: BLE001
             logger.debug("what the cluster uses is not known now: %s", error)
             return
         at_s = self._before_s + time.monotonic() - self._began
@@ -103,7 +104,7 @@ class _Here:
         spent, at = self._spent(), time.monotonic()
         share = max(spent - self._cpu_s, 0.0) / max(at - self._at, 1e-3)
         self._cpu_s, self._at = spent, at
-        family = [self._me, *self._me.children(recursive=True)]
+        family = self._family()
         return {
             "cpu_percent": round(100 * share, 1),
             "memory_mb": round(sum(map(_memory, family)) / _MB, 1),
@@ -111,7 +112,13 @@ class _Here:
         }
 
     def _spent(self) -> float:
-        return sum(map(_cpu_s, [self._me, *self._me.children(recursive=True)]))
+        return sum(map(_cpu_s, self._family()))
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            return [self._me, *self._me.children(recursive=True)]
+        except psutil.Error:  # nobody may list them
+            return [self._me]
 
 
 def _memory(process: psutil.Process) -> float:

@@ -30,7 +30,7 @@ _STAGES = {
     "folder": "making the run folder",
     "work": "forecasting",
     "report": "writing the report",
-    "tracking": "tracking what is left",
+    "tracking": "tracking",
 }
 _OFTEN_S, _SELDOM_S = 0.1, 10.0
 

@@ -172,9 +172,9 @@ def _written(experiment_id: str, runs: Sequence[CompleteRun], user: str) -> set[
     if problems := _problems():
         raise _RefusalError(501, "NOT_IMPLEMENTED", "; ".join(problems))
     of_request = {run.run_id for run in runs}
-    above = {run.tags[PARENT_TAG] for run in runs if PARENT_TAG in run.tags} - of_request
-    elsewhere = sorted(a for a in above if experiment_of(store, a) != experiment_id)
-    if elsewhere:
+    above = {run.tags[PARENT_TAG] for run in runs if PARENT_TAG in run.tags}
+    places = {a: experiment_of(store, a) for a in above}
+    if any(found != experiment_id for a, found in places.items() if found or a not in of_request):
         raise _RefusalError(
             400, "INVALID_PARAMETER_VALUE", "a run can only be below a run of its own experiment"
         )

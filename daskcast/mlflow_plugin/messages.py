@@ -8,10 +8,13 @@ brings.
 from __future__ import annotations
 
 import json
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
+
+from daskcast.mlflow_plugin import PARENT_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +25,18 @@ VERSION = 1
 MAX_BYTES = 16_000_000
 MAX_RUNS = 5_000
 _HIGHEST = 2**62
+
+
+def _unlike_a_path(key: str) -> str:
+    if "/" in key and (posixpath.normpath(key) != key or key.startswith(("/", ".."))):
+        raise ValueError("a key must not go up or back as a path does")
+    return key
+
+
 _Key = Annotated[
-    str, StringConstraints(min_length=1, max_length=250, pattern=r"^[A-Za-z0-9_.\-: ]+$")
+    str,
+    StringConstraints(min_length=1, max_length=250, pattern=r"^[A-Za-z0-9_.\-: /]+$"),
+    AfterValidator(_unlike_a_path),
 ]
 _Tag = Annotated[str, StringConstraints(max_length=5000)]
 _Param = Annotated[str, StringConstraints(max_length=6000)]
@@ -63,10 +76,22 @@ class CompleteRun:
     supersedes: Annotated[list[_Id], Field(max_length=1000)]
 
 
+def _each_once(runs: list[CompleteRun]) -> list[CompleteRun]:
+    if len({run.run_id for run in runs}) < len(runs):
+        raise ValueError("a run must be in a request once")
+    if any(run.tags.get(PARENT_TAG) == run.run_id for run in runs):
+        raise ValueError("a run cannot be below itself")
+    return runs
+
+
 @dataclass(slots=True, kw_only=True)
 class _Request:
-    experiment_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")]
-    runs: Annotated[list[CompleteRun], Field(min_length=1, max_length=MAX_RUNS)]
+    experiment_id: Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})$")]
+    runs: Annotated[
+        list[CompleteRun],
+        Field(min_length=1, max_length=MAX_RUNS),
+        AfterValidator(_each_once),
+    ]
 
 
 class RefusedError(ValueError):

@@ -21,11 +21,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
 from mlflow.store.tracking.dbmodels import models
 from mlflow.utils.uri import append_to_uri_path
-from sqlalchemy import insert, inspect, select
+from sqlalchemy import insert, inspect, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from daskcast.mlflow_plugin import KEY_TAG, PARENT_TAG, SUPERSEDED_TAG
-from daskcast.mlflow_plugin.garbage import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,7 +89,7 @@ def table_problems(store: Any) -> list[str]:
 def write_runs(
     store: Any, experiment_id: str, runs: Sequence[CompleteRun], *, user: str
 ) -> set[str]:
-    """Write runs that are not there yet, all of them or none.
+    """Write runs that are not there yet, all of them or none; bring back those that were deleted.
 
     Parameters
     ----------
@@ -115,7 +114,7 @@ def write_runs(
     before: set[str] = set()
     while True:
         try:
-            with uncollected(), _session(store, read_only=False) as session:
+            with _session(store, read_only=False) as session:
                 return _write(session, experiment, by_id, user)
         except MlflowException as error:
             if not isinstance(error.__cause__, IntegrityError):
@@ -123,7 +122,7 @@ def write_runs(
             # Somebody else may write the same runs at this moment: then more of them are there
             # now, and the next time those are left alone.
             with _session(store, read_only=True) as session:
-                there = _existing(session, by_id)
+                there = set(_existing(session, by_id))
             if there == before:
                 raise
             before = there
@@ -185,6 +184,7 @@ def _write(
     session: Session, experiment: Any, runs: Mapping[str, CompleteRun], user: str
 ) -> set[str]:
     there = _existing(session, runs)
+    _bring_back(session, int(experiment.experiment_id), there)
     new = [run for run_id, run in runs.items() if run_id not in there]
     metrics, latest = _metric_rows(new)
     _insert(session, _RUNS, [_run_row(run, experiment, user) for run in new])
@@ -193,7 +193,7 @@ def _write(
     _insert(session, _METRICS, metrics)
     _insert(session, _LATEST, latest)
     _supersede(session, int(experiment.experiment_id), new)
-    return there
+    return set(there)
 
 
 def _insert(session: Session, table: Table, rows: list[tuple[Any, ...]]) -> None:
@@ -238,11 +238,26 @@ def _copy(connection: Connection, command: str, rows: Iterable[tuple[Any, ...]])
         ) from error
 
 
-def _existing(session: Session, ids: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+def _existing(session: Session, ids: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Give those that are there, with experiment and stage of life."""
+    found: dict[str, tuple[int, str]] = {}
     for some in _parts(sorted(ids)):
-        found.update(session.scalars(select(_RUNS.c.run_uuid).where(_RUNS.c.run_uuid.in_(some))))
+        query = select(_RUNS.c.run_uuid, _RUNS.c.experiment_id, _RUNS.c.lifecycle_stage)
+        for run_id, place, stage in session.execute(query.where(_RUNS.c.run_uuid.in_(some))):
+            found[run_id] = place, stage
     return found
+
+
+def _bring_back(session: Session, experiment_id: int, there: Mapping[str, tuple[int, str]]) -> None:
+    """Restore runs that were deleted: who sends them wants them there."""
+    if any(place != experiment_id for place, _ in there.values()):
+        raise MlflowException.invalid_parameter_value(
+            "a run with this id is in another experiment already"
+        )
+    deleted = sorted(run_id for run_id, (_, stage) in there.items() if stage != "active")
+    for some in _parts(deleted):
+        values = {"lifecycle_stage": "active", "deleted_time": None}
+        session.execute(update(_RUNS).where(_RUNS.c.run_uuid.in_(some)).values(values))
 
 
 def _run_row(run: CompleteRun, experiment: Any, user: str) -> tuple[Any, ...]:

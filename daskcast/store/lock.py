@@ -43,7 +43,8 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[None]:
     if not is_local(url) or not os.access(absolute(url), os.W_OK):
         yield
         return
-    lock = FileLock(Path(absolute(url)) / f".{work}.lock")
+    path = Path(absolute(url)) / f".{work}.lock"
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=wait_s)
     except Timeout:
@@ -51,6 +52,10 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[None]:
             f"another process is {work} the run in {absolute(url)}; wait until it has ended, or "
             "stop it"
         ) from None
+    except OSError as error:
+        raise StoreError(
+            f"cannot lock {path}: {error.strerror}; remove that file if nobody is {work} the run"
+        ) from error
     try:
         yield
     finally:

@@ -1,14 +1,17 @@
-"""The next batch made ready while the one before is on its way.
+"""Work of tracking beside the thread that sends.
 
-Covers :func:`made_ahead`. Does not cover what is made or sent (``writer``).
+Covers a call in a thread of its own (:func:`aside`), and the next batch made ready while the one
+before is on its way (:func:`made_ahead`). Does not cover what is made or sent (``writer``).
 """
 
 from __future__ import annotations
 
 import queue
+import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -16,6 +19,40 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _Last = TypeVar("_Last")
+
+
+def aside(call: Callable[[], _T]) -> Future[_T]:
+    """Start a call in a thread of its own.
+
+    The thread is a daemon, of no pool: a pool's are waited for when the process ends, and a store
+    that hangs must not keep it from ending.
+
+    Parameters
+    ----------
+    call : callable
+
+    Returns
+    -------
+    concurrent.futures.Future
+
+    Examples
+    --------
+    >>> aside(lambda: 6 * 7).result()
+    42
+    """
+    found: Future[_T] = Future()
+    # A thread starts without context variables: with those of here, what is logged in it is in the
+    # log of the run.
+    here = copy_context()
+
+    def work() -> None:
+        try:
+            found.set_result(here.run(call))
+        except BaseException as error:  # noqa: BLE001 - whose result it is meets it there
+            found.set_exception(error)
+
+    threading.Thread(target=work, name="daskcast-aside", daemon=True).start()
+    return found
 
 
 def made_ahead(
@@ -44,19 +81,21 @@ def made_ahead(
     [2, 3, None]
     """
     waiting: deque[Future[_T]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="daskcast-ahead") as pool:
-        while True:
-            try:
-                item = items.get(block=not waiting)
-            except queue.Empty:
-                yield waiting.popleft()
-                continue
-            if not isinstance(item, str):
-                yield from waiting
-                yield item
-                return
-            # A thread starts without context variables: with those of here, what is logged in it
-            # is in the log of the run.
-            waiting.append(pool.submit(copy_context().run, make, item))
-            if len(waiting) > 1:
-                yield waiting.popleft()
+
+    def made(name: str, before: list[Future[_T]]) -> _T:
+        wait(before)  # one at a time
+        return make(name)
+
+    while True:
+        try:
+            item = items.get(block=not waiting)
+        except queue.Empty:
+            yield waiting.popleft()
+            continue
+        if not isinstance(item, str):
+            yield from waiting
+            yield item
+            return
+        waiting.append(aside(partial(made, item, list(waiting))))
+        if len(waiting) > 1:
+            yield waiting.popleft()

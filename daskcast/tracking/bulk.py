@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from daskcast.tracking.base import ChildRun
     from daskcast.tracking.place import Place
 
+#: The run of a child and those of its trials. They are never divided: a child that is there is
+#: taken for complete.
+Family = list[CompleteRun]
 #: Runs that are put at a time, those of trials among them.
 RUNS_AT_ONCE = 500
 #: What tells that something of these runs is wrong; all else, others would meet too.
@@ -50,8 +53,8 @@ class BulkWay(ABC):
         self._helpers_s = 0.0
 
     @abstractmethod
-    def _put(self, runs: Sequence[CompleteRun]) -> None:
-        """Write those that are not there, each whole or not at all.
+    def _put(self, families: Sequence[Family]) -> None:
+        """Write those that are not there, each family whole or not at all.
 
         Raises
         ------
@@ -96,15 +99,14 @@ class BulkWay(ABC):
 
     def _write(self, group: Sequence[ChildRun], refused: list[tuple[str, str]]) -> str:
         """Write a group, by halves where it is refused; say why nothing more can be written."""
-        runs = [
-            run
+        families = [
+            list(self._complete(child, self._place.parent_id))
             for child in group
             if child.key not in self._there
-            for run in self._complete(child, self._place.parent_id)
         ]
         try:
-            if runs:
-                self._put(runs)
+            if families:
+                self._put(families)
         except MlflowException as error:
             why = reason(error, self._place.uri)
             if is_hopeless(error) or error.error_code not in _OF_A_RUN:

@@ -12,7 +12,8 @@ from daskcast.mlflow_plugin.tables import table_problems
 from daskcast.tracking.database import DatabaseWay
 from daskcast.tracking.endpoint import EndpointWay, takes_many
 from daskcast.tracking.rest import RestWay
-from daskcast.tracking.uris import is_database, is_server, redact, sqlite_path
+from daskcast.tracking.server import ServerCalls
+from daskcast.tracking.uris import is_database, redact, sqlite_path
 
 if TYPE_CHECKING:
     from daskcast.tracking.place import Place, Way
@@ -36,8 +37,10 @@ def way_to(place: Place, bulk: str = "auto") -> Way:
     -------
     Way
     """
-    if is_server(place.uri):
-        return EndpointWay(place) if bulk != "off" and takes_many(place) else RestWay(place)
+    if isinstance(place.calls, ServerCalls):
+        if bulk != "off" and takes_many(place):
+            return EndpointWay(place, place.calls)
+        return RestWay(place)
     wanted = bulk == "database" or (bulk == "auto" and sqlite_path(place.uri) is not None)
     if not wanted or not is_database(place.uri):
         return RestWay(place)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from daskcast.tracking.uris import is_database, redact, resolve_uri
 
@@ -86,6 +87,9 @@ def tracking_cost(options: RunOptions, n_entities: int, n_trials: int) -> Tracki
     )
 
 
+_HERE = {"localhost", "127.0.0.1", "::1"}
+
+
 def hosted_limits(cost: TrackingCost) -> str:
     """Tell what limits of hosted servers mean for a run; empty for a store of one's own.
 
@@ -98,7 +102,7 @@ def hosted_limits(cost: TrackingCost) -> str:
     >>> print(hosted_limits(TrackingCost("http://mlflow:5000", "server", 10_001, 30_004)))
     Databricks: 120 requests a second, so at least 251 s; 500,000 runs in an experiment
     """
-    if cost.kind != "server":
+    if cost.kind != "server" or urlsplit(cost.store).hostname in _HERE:
         return ""
     least = math.ceil(cost.n_requests / HOSTED_PER_S)
     told = (

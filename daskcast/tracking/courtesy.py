@@ -33,6 +33,8 @@ SENDING = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "12",
+    # A server may say an hour.
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
 }
 #: At the start somebody waits for it.
 STARTING = {**SENDING, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -48,6 +50,10 @@ _LOGGERS = (
     "urllib3.connectionpool",
 )
 _FINAL_CODES = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
+_WHO = (
+    "(who you are say MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+    "MLFLOW_TRACKING_TOKEN; you need the right to write into the experiment)"
+)
 _TROUBLE = (
     MlflowException,
     requests.exceptions.RequestException,
@@ -125,6 +131,8 @@ def reason(error: BaseException, uri: str) -> str:
     if isinstance(cause, requests.exceptions.ConnectionError):
         return f"no connection to the server ({_short(_deepest(cause))})"
     lines = redact(str(error), uri).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, MlflowException) and error.error_code in _FINAL_CODES:
+        return f"{lines[0][:200]} {_WHO}"
     return lines[0][:300]
 
 

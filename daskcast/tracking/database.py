@@ -7,12 +7,13 @@ database is written to like this at all (``choice``).
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
 from daskcast.mlflow_plugin.tables import runs_below, write_runs
+from daskcast.tracking.ahead import aside
 from daskcast.tracking.bulk import BulkWay
 from daskcast.tracking.courtesy import is_hopeless
 from daskcast.tracking.uris import sqlite_path
@@ -20,7 +21,7 @@ from daskcast.tracking.uris import sqlite_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from daskcast.mlflow_plugin.messages import CompleteRun
+    from daskcast.tracking.bulk import Family
     from daskcast.tracking.place import Place
 
 #: Transactions at once, where a database has a server; SQLite takes one.
@@ -46,24 +47,24 @@ class DatabaseWay(BulkWay):
         super().__init__(place)
         self._n_writers = 1 if sqlite_path(place.uri) is not None else N_WRITERS
 
-    def _put(self, runs: Sequence[CompleteRun]) -> None:
-        if self._n_writers == 1 or len(runs) < FEWEST:
-            self._put_in_one(runs)
+    def _put(self, families: Sequence[Family]) -> None:
+        if self._n_writers == 1 or sum(map(len, families)) < FEWEST:
+            self._put_in_one(families)
             return
         # A database server spends most of this time on what the rows refer to, a core for each
         # connection.
-        with ThreadPoolExecutor(self._n_writers) as pool:
-            shares = [runs[n :: self._n_writers] for n in range(self._n_writers)]
-            for done in [pool.submit(self._put_aside, share) for share in shares]:
-                self._helpers_s += done.result()
+        shares = [families[n :: self._n_writers] for n in range(self._n_writers)]
+        for done in [aside(partial(self._put_aside, share)) for share in shares if share]:
+            self._helpers_s += done.result()
 
-    def _put_aside(self, runs: Sequence[CompleteRun]) -> float:
+    def _put_aside(self, families: Sequence[Family]) -> float:
         began = time.thread_time()
-        self._put_in_one(runs)
+        self._put_in_one(families)
         return time.thread_time() - began
 
-    def _put_in_one(self, runs: Sequence[CompleteRun]) -> None:
+    def _put_in_one(self, families: Sequence[Family]) -> None:
         place = self._place
+        runs = [run for family in families for run in family]
         for pause in (*PAUSES_S, None):
             try:
                 write_runs(place.store, place.experiment_id, runs, user=place.user)

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
-from mlflow.utils.rest_utils import http_request, verify_rest_response
+from mlflow.utils.rest_utils import http_request
 
 from daskcast.mlflow_plugin.messages import MAX_BYTES, ROUTE, VERSION, body_of
 from daskcast.tracking.bulk import BulkWay
@@ -19,39 +19,36 @@ from daskcast.tracking.rest import listed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from daskcast.mlflow_plugin.messages import CompleteRun
+    from daskcast.tracking.bulk import Family
     from daskcast.tracking.place import Place
-
-_NOT_FOUND = 404
-_JSON = {"Content-Type": "application/json"}
+    from daskcast.tracking.server import ServerCalls
 
 
 class EndpointWay(BulkWay):
     """Send a group in a request, which the server writes in a transaction.
 
-    A request whose answer is lost is sent again by MLflow's client: it changes nothing the second
-    time.
+    Parameters
+    ----------
+    place : Place
+    calls : ServerCalls
     """
 
     name = "endpoint"
     requests_per_run = 0.01
 
-    def _put(self, runs: Sequence[CompleteRun]) -> None:
+    def __init__(self, place: Place, calls: ServerCalls) -> None:
+        super().__init__(place)
+        self._calls = calls
+
+    def _put(self, families: Sequence[Family]) -> None:
+        runs = [run for family in families for run in family]
         body = body_of(self._place.experiment_id, runs)
-        if len(body) > MAX_BYTES and len(runs) > 1:
-            half = len(runs) // 2
-            self._put(runs[:half])
-            self._put(runs[half:])
+        if len(body) > MAX_BYTES and len(families) > 1:
+            half = len(families) // 2
+            self._put(families[:half])
+            self._put(families[half:])
             return
-        answer = http_request(
-            self._place.store.get_host_creds(),
-            ROUTE,
-            "POST",
-            raise_on_status=False,
-            extra_headers=_JSON,
-            data=body,
-        )
-        verify_rest_response(answer, ROUTE)
+        self._calls.send(ROUTE, body)
 
     def _listed(self) -> Iterable[tuple[str, str, bool]]:
         return listed(self._place, self._place.parent_id)

@@ -10,6 +10,7 @@ runs, and the runs that are active there, are left alone.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ from daskcast.tracking.rest import log
 from daskcast.tracking.searching import pages
 from daskcast.tracking.server import ServerCalls
 from daskcast.tracking.uris import is_server, redact, resolve_uri
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -229,6 +232,12 @@ class MlflowTracker:
                 return None
             raise
         if run.info.lifecycle_stage != "active":
+            logger.warning(
+                "the run %s was deleted in MLflow; a new one is made. To go on with it instead: "
+                "`mlflow runs restore --run-id %s`",
+                run_id,
+                run_id,
+            )
             return None
         self._experiment = client.get_experiment(run.info.experiment_id).name
         place = self._place_of(client, run.info.experiment_id, run.info.run_id, run.info.start_time)

@@ -48,6 +48,7 @@ class RestWay:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._known: dict[str, _Known] = {}
+        self._with_trials: set[str] = set()
 
     def look(self) -> set[str]:
         """List the children, page by page, and give the keys of those that are complete."""
@@ -65,6 +66,8 @@ class RestWay:
         """List the children again where one may have been made late, and delete what is twice."""
         if self._place.calls.doubtful:
             self.look()
+            for run_id in self._with_trials:
+                self._children_of(run_id)
 
     def _children_of(self, run_id: str) -> dict[str, _Known]:
         """List the children of a run; of those with the same key, one that is complete."""
@@ -86,6 +89,7 @@ class RestWay:
         run_id = found.run_id if found else self._create(child, parent_id, start)
         log(self._place, run_id, child.metrics, child.params, start_ms=start)
         if child.trials:
+            self._with_trials.add(run_id)
             trials = self._children_of(run_id) if found else {}
             for trial in child.trials:
                 self._send(trial, run_id, trials)

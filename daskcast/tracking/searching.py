@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mlflow import MlflowClient
 
 from daskcast.errors import TrackingError
-from daskcast.tracking.courtesy import SENDING, hush, patience, probe, translated
-from daskcast.tracking.uris import redact, resolve_uri
+from daskcast.tracking.courtesy import STARTING, hush, patience, probe, translated
+from daskcast.tracking.uris import redact, resolve_uri, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,10 @@ def opened(
         Where the store cannot be reached, refuses, or has no such experiment.
     """
     uri = resolve_uri(tracking_uri)
-    with hush(), patience(SENDING), translated(uri, f"cannot {doing} at {redact(uri)}"):
+    with hush(), patience(STARTING), translated(uri, f"cannot {doing} at {redact(uri)}"):
+        path = sqlite_path(uri)
+        if path is not None and not path.exists():
+            raise TrackingError(f"there is no file {path}")
         probe(uri)
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)

@@ -94,18 +94,19 @@ class Sending:
     def _try(self, child: ChildRun) -> None:
         try:
             self._send(child)
-        except MlflowException as error:
+        # Whatever a server answers, each child is accounted for.
+        except Exception as error:  # noqa: BLE001
             self._failed(child, error)
         else:
             with self._lock:
                 self._sent += 1
                 self._in_a_row = 0
 
-    def _failed(self, child: ChildRun, error: MlflowException) -> None:
+    def _failed(self, child: ChildRun, error: Exception) -> None:
         why = reason(error, self._uri)
         with self._lock:
             self._in_a_row += 1
-            if is_hopeless(error):
+            if isinstance(error, MlflowException) and is_hopeless(error):
                 self._stopped = why
                 return
             self._refused.append((child.name, why))

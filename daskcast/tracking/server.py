@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _API = "/api/2.0/mlflow/"
-_OK, _TOO_MANY = 200, 429
+_TOO_MANY = 429
+_JSON = {"Content-Type": "application/json"}
 _PASSING = frozenset({408, 425, _TOO_MANY, 500, 502, 503, 504})
 
 
@@ -143,30 +144,38 @@ class ServerCalls:
             pause_s *= 2
             n_left -= 1
 
+    def send(self, endpoint: str, body: bytes) -> None:
+        """Send a body that changes nothing where it comes a second time."""
+        self._insist(lambda: self._asked(endpoint, data=body, extra_headers=_JSON))
+
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._asked(_API + path, json=body)
+
+    def _asked(self, endpoint: str, **content: Any) -> dict[str, Any]:
         with self._pace.turn():
             start = time.monotonic()
             try:
                 answer = http_request(
                     self._store.get_host_creds(),
-                    _API + path,
+                    endpoint,
                     "POST",
                     max_retries=0,
                     raise_on_status=False,
-                    json=body,
+                    **content,
                 )
             except MlflowException as error:
                 raise _TroubleError(error, doubtful=True) from error
             seconds = time.monotonic() - start
         try:
-            verify_rest_response(answer, _API + path)
-        except MlflowException as error:
+            verify_rest_response(answer, endpoint)
+        except (MlflowException, TypeError, ValueError) as wrong:  # the latter of odd answers
+            refusal = wrong if isinstance(wrong, MlflowException) else MlflowException(str(wrong))
             if answer.status_code not in _PASSING:
-                raise
+                raise refusal from None
             wait_s = _wait_s(answer.headers.get("Retry-After"))
             doubtful = answer.status_code != _TOO_MANY
-            raise _TroubleError(error, wait_s=wait_s, doubtful=doubtful) from error
-        self._pace.answered(path, seconds)
+            raise _TroubleError(refusal, wait_s=wait_s, doubtful=doubtful) from wrong
+        self._pace.answered(endpoint, seconds)
         found: dict[str, Any] = json.loads(answer.text)
         return found
 
@@ -186,5 +195,5 @@ def _wait_s(header: str | None) -> float:
     """Give the seconds that a server asks for, as a number or a date; 0 where it does not."""
     try:
         return Retry().parse_retry_after(header) if header else 0.0
-    except InvalidHeader:
+    except (InvalidHeader, ValueError, OverflowError):
         return 0.0

@@ -10,7 +10,6 @@ the run folder.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import logging
 import queue
@@ -21,7 +20,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from daskcast.errors import StoreError, TrackingError
-from daskcast.mlflow_plugin.garbage import uncollected
 from daskcast.redact import printable
 from daskcast.store.lock import only_one
 from daskcast.tracking.ahead import made_ahead
@@ -158,11 +156,13 @@ class TrackingWriter:
         *,
         detail: str = "entity",
         patience_s: float = PATIENCE_S,
+        advises: bool = True,
     ) -> None:
         self._tracker = tracker
         self._folder = folder
         self._detail = detail
         self._patience_s = patience_s
+        self._advises = advises
         self._queue: queue.SimpleQueue[str | _End] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._opened = threading.Event()
@@ -288,6 +288,8 @@ class TrackingWriter:
         if time.monotonic() - self._beat > self._patience_s:
             self._given_up = True
             self._stop(f"the store took nothing for {self._patience_s:.0f} seconds")
+            # Should it come back after all, the thread ends, and lets go of the folder.
+            self._queue.put(_End(RunStatus.KILLED, {}, ()))
 
     def _work(self, parent: ParentRun) -> None:
         """Be the one who tracks this folder: all that the thread does."""
@@ -336,10 +338,7 @@ class TrackingWriter:
         if isinstance(item, _End):
             self._finish(item)
             return
-        # Without requests it is the matter of a moment.
-        at_once = self._tracker.requests_per_run == 0
-        with uncollected() if at_once else contextlib.nullcontext():
-            self._send_batch(item.result())
+        self._send_batch(item.result())
 
     def _made(self, batch: str) -> _Made:
         """Read a batch, and make the runs of its entities."""
@@ -358,7 +357,9 @@ class TrackingWriter:
     def _send_batch(self, made: _Made) -> None:
         self._aggregates.add(made.entities)
         self._cpu_s += made.cpu_s
-        group = self._tracker.n_at_once
+        # Each of them is a sign of life: of as many runs, where trials are runs.
+        n_runs = 1 + max((len(child.trials) for child in made.children), default=0)
+        group = max(self._tracker.n_at_once // n_runs, 1)
         for at in range(0, len(made.children), group):
             self._account(self._tracker.log_children(made.children[at : at + group]))
             if self._stopped:
@@ -389,6 +390,8 @@ class TrackingWriter:
             if self._stopped:
                 return
             self._stopped = redact(why)
+        if not self._advises:
+            return
         logger.warning(
             "tracking stopped: %s. The forecasts are not affected: they are in %s. Once the store "
             "can be reached, `daskcast track %s` sends what is missing, with --tracking-uri to "

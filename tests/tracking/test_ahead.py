@@ -1,17 +1,17 @@
-"""Batches are made ready ahead, in order, one at a time; and the collector comes back."""
+"""Batches are made ready ahead, in order, one at a time."""
 
 from __future__ import annotations
 
 import contextvars
-import gc
 import queue
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from daskcast.mlflow_plugin.garbage import uncollected
-from daskcast.tracking.ahead import made_ahead
+from daskcast.tracking.ahead import aside, made_ahead
 
 
 def queued(*items: str | None) -> queue.SimpleQueue[str | None]:
@@ -77,21 +77,20 @@ def test_the_log_of_the_run_is_that_of_its_helper() -> None:
     assert found == ["airports"]
 
 
-def test_the_collector_comes_back() -> None:
-    """After the last of several users, after an exception; one that was off stays off."""
-    assert gc.isenabled()
-    with uncollected():
-        with uncollected():
-            assert not gc.isenabled()
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    with pytest.raises(KeyError), uncollected():
-        raise KeyError
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        with uncollected():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
+def test_what_hangs_keeps_no_process_from_ending() -> None:
+    """A process with a call that never comes back ends all the same."""
+    code = """
+import threading
+from daskcast.tracking.ahead import aside
+aside(threading.Event().wait)
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_trouble_of_any_kind_is_that_of_who_waits() -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        aside(leave).result()

@@ -74,7 +74,7 @@ def test_what_is_written_is_read(names):
 WRONG = [
     {"run_id": "0F" * 16}, {"run_id": "0f" * 17}, {"run_id": "../etc"}, {"name": ""},
     {"name": "x" * 251}, {"status": "RUNNING"}, {"start_time": -1}, {"end_time": "now"},
-    {"tags": {"a/b": "x"}}, {"tags": {"": "x"}}, {"tags": {"k": "x" * 5001}},
+    {"tags": {"a/../b": "x"}}, {"tags": {"": "x"}}, {"tags": {"k": "x" * 5001}},
     {"tags": {f"k{n}": "" for n in range(101)}}, {"params": {"p": "x" * 6001}},
     {"params": {"p": 1}}, {"metrics": [("m", float("nan"), 0, 0)]},
     {"metrics": [("m", float("inf"), 0, 0)]}, {"metrics": [("m", 1.0, 0, 2**63)]},
