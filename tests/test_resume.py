@@ -259,6 +259,16 @@ def test_a_run_at_work_is_left_alone(
     assert not at_work.exists()
 
 
+def test_a_lock_that_cannot_be_taken_is_told(table: pd.DataFrame, tmp_path: Path) -> None:
+    """Of another user, say: the file is named."""
+    run(table, tmp_path / "run")
+    lock = tmp_path / "run" / ".forecasting.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    with pytest.raises(StoreError, match=r"cannot lock .*\.forecasting\.lock"):
+        run(table, tmp_path / "run", resume=True)
+
+
 @pytest.mark.integration
 def test_a_driver_killed_again_and_again(
     table: pd.DataFrame, undisturbed: dict[str, pd.DataFrame], tmp_path: Path

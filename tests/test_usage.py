@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from daskcast.cluster import open_cluster
@@ -71,3 +72,18 @@ def test_workers_of_a_cluster_are_sampled() -> None:
         n_before = len(usage.samples)
     usage.sample(client, now=True)
     assert len(usage.samples) == n_before
+
+
+def test_what_cannot_be_seen_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that nobody may list, or whatever else is wrong: there is no sample."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "children", refuse)
+    usage = Usage(time.time())
+    usage.sample("synchronous", now=True)
+    assert usage.samples[0]["workers"] == 1
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _: None)
+    usage.sample("synchronous", now=True)
+    assert len(usage.samples) == 1

@@ -167,6 +167,44 @@ def test_a_child_that_the_database_refuses_stops_no_other(kind, request):
     assert len(store.children(parent)) == 59
 
 
+@pytest.mark.parametrize("kind", ["sqlite_store", "bulk_store"])
+def test_a_child_that_was_deleted_is_brought_back(kind, request):
+    """Sent again it is there again: what counts as sent can be seen."""
+    store = request.getfixturevalue(kind)
+    tracker = store.open()
+    parent = tracker.start(parent_of())
+    children = [child_of(parent, f"e{n}") for n in range(5)]
+    tracker.log_children(children)
+    before = {run.run_id for run in store.children(parent)}
+    for run_id in sorted(before)[:3]:
+        store.client.delete_run(run_id)
+    again = store.open()
+    again.start(parent_of(run_id=parent))
+    assert again.log_children(children).sent == 5
+    assert {run.run_id for run in store.children(parent)} == before
+
+
+def test_a_child_and_its_trials_are_in_one_transaction(postgres_store):
+    """Of a child with a trial that the database refuses nothing is there, now or later."""
+    tracker = postgres_store.open()
+    parent = tracker.start(parent_of())
+    children = [
+        dataclasses.replace(
+            child_of(parent, f"e{n}"),
+            trials=tuple(child_of(parent, f"e{n} trial {k}") for k in range(30)),
+        )
+        for n in range(4)
+    ]
+    bad = dataclasses.replace(children[1].trials[7], params={"alpha": None})
+    trials = (*children[1].trials[:7], bad, *children[1].trials[8:])
+    children[1] = dataclasses.replace(children[1], trials=trials)
+    delivery = tracker.log_children(children)
+    assert (delivery.sent, [name for name, _ in delivery.refused]) == (3, ["e1"])
+    seen = {run.name: run.run_id for run in postgres_store.children(parent)}
+    assert sorted(seen) == ["e0", "e2", "e3"]
+    assert {len(postgres_store.children(run_id)) for run_id in seen.values()} == {30}
+
+
 def test_a_locked_database_is_waited_for(sqlite_store):
     """While somebody else writes for a second, nothing is lost."""
     tracker = sqlite_store.open()

@@ -206,6 +206,74 @@ def test_only_below_a_run_of_the_same_experiment(bulk_store, bulk_server):
 
 
 @pytest.mark.integration
+def test_a_foreign_parent_is_not_let_in_by_naming_it_as_a_run(bulk_store, bulk_server):
+    """A run that is in another experiment is none of this request, whatever the request says."""
+    parent = bulk_store.open().start(parent_of())
+    elsewhere = bulk_store.client.create_experiment(f"{bulk_store.experiment} 3")
+    run = a_run(run_id="2e" * 16, tags={"mlflow.parentRunId": parent})
+    for runs in ([run, a_run(run_id=parent)], [a_run(run_id=parent)]):
+        status, told, _ = asked(bulk_server, body_of(elsewhere, runs))
+        assert status == 400
+        assert "experiment" in told["message"]
+    assert bulk_store.children(parent) == []
+
+
+def test_a_request_has_each_run_once_and_none_below_itself():
+    """Which of two would be kept is nobody's guess."""
+    twice = [a_run(), a_run(name="LGA")]
+    below_itself = [a_run(tags={"mlflow.parentRunId": "0f" * 16})]
+    for runs, why in ((twice, "once"), (below_itself, "below itself")):
+        with pytest.raises(RefusedError, match=why):
+            read_body(body_of("1", runs))
+    with pytest.raises(RefusedError, match="experiment_id"):
+        read_body(body_of("01", [a_run()]))
+
+
+@pytest.mark.integration
+def test_a_child_and_its_trials_are_there_together(bulk_store, bulk_server, proxy_to, monkeypatch):
+    """Divided into requests, one of which fails: no child without its trials, now or later."""
+    monkeypatch.setattr("daskcast.tracking.endpoint.MAX_BYTES", 9_000)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    proxy = proxy_to(bulk_server)
+    tracker = MlflowTracker(proxy.uri, bulk_store.experiment)
+    parent = tracker.start(parent_of())
+    children = [
+        dataclasses.replace(
+            child_of(parent, f"e{n}"),
+            trials=tuple(child_of(parent, f"e{n} trial {k}") for k in range(4)),
+        )
+        for n in range(4)
+    ]
+    posts = []
+
+    def second_fails(_number, path):
+        posts.extend([path] * path.endswith("daskcast/runs"))
+        return 503 if len(posts) == 3 else None  # the first asks whether the route is there
+
+    proxy.fault = second_fails
+    posts.append("the question")
+    assert tracker.log_children(children).stopped
+    assert len(posts) == 3
+    proxy.fault = lambda *_: None
+    again = MlflowTracker(proxy.uri, bulk_store.experiment)
+    again.start(parent_of(run_id=parent))
+    assert again.log_children(children).sent == 4
+    for run in bulk_store.children(parent):
+        assert len(bulk_store.children(run.run_id)) == 4
+
+
+@pytest.mark.integration
+def test_keys_that_mlflow_takes_are_taken(bulk_store):
+    """A slash in a tag, as of a team."""
+    tracker = bulk_store.open()
+    parent = tracker.start(parent_of())
+    child = child_of(parent)
+    child = dataclasses.replace(child, tags={**child.tags, "team/name": "network"})
+    assert tracker.log_children([child]).sent == 1
+    assert bulk_store.children(parent)[0].tags["team/name"] == "network"
+
+
+@pytest.mark.integration
 def test_what_is_not_there_or_too_much_is_refused(bulk_server):
     """An experiment that is not there, a body without end: nothing is written."""
     status, told, _ = asked(bulk_server, body_of("987654", [a_run()]))

@@ -217,6 +217,46 @@ def test_an_answer_that_names_no_run_is_no_run(proxied, proxy, hasty, body):
     assert all("names no run" in why or "JSON" in why for _, why in delivery.refused)
 
 
+@pytest.mark.integration
+def test_odd_answers_lose_no_child(proxied, proxy, hasty):
+    """A date that no calendar has, an error without a word: each child is accounted for."""
+    tracker = proxied.open()
+    parent = tracker.start(parent_of())
+    for body, wait in (
+        (b'{"error_code": {"a": 1}}', ""),
+        (b"busy", "Mon, 01 Jan 12026 00:00:00 GMT"),
+        (b"busy", "9" * 5000),
+    ):
+        proxy.retry_after = wait
+        proxy.fault = lambda _, path, body=body: (503, body) if path.endswith("create") else None
+        delivery = tracker.log_children([child_of(parent, f"e{n}") for n in range(3)])
+        assert delivery.sent == 0
+        assert len(delivery.refused) == 3
+
+
+@pytest.mark.integration
+def test_a_trial_that_is_made_late_is_removed(proxied, proxy, monkeypatch):
+    """Runs of trials are looked at as well, where there was doubt."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    tracker = proxied.open()
+    parent = tracker.start(parent_of())
+    created = []
+
+    def second_is_lost_before_it_is_found(_number, path):
+        created.extend([path] * path.endswith("create"))
+        if path.endswith("create") and len(created) == 2:
+            return "lose"
+        return (200, b'{"runs": []}') if path.endswith("search") and len(created) == 2 else None
+
+    proxy.fault = second_is_lost_before_it_is_found
+    child = dataclasses.replace(child_of(parent), trials=(child_of(parent, "trial"),))
+    assert tracker.log_children([child]).sent == 1
+    (entity,) = proxied.children(parent)
+    assert len(proxied.children(entity.run_id)) == 2
+    tracker.finish(RunStatus.FINISHED, {})
+    assert [run.status for run in proxied.children(entity.run_id)] == ["FINISHED"]
+
+
 def test_a_server_that_is_not_there_is_told_soon(proxied_nowhere):
     """Nobody waits long for a server that refuses connections."""
     began = time.monotonic()

@@ -11,7 +11,7 @@ import pytest
 
 from daskcast import logs
 from daskcast.errors import TrackingError
-from daskcast.store import RunFolder
+from daskcast.store import RunFolder, only_one
 from daskcast.testing.trackers import parent_of
 from daskcast.tracking import (
     Delivery,
@@ -253,6 +253,9 @@ def test_a_store_that_never_opens_does_not_keep_the_run(run_folder, results_of, 
     assert (summary.n_sent, summary.n_failed) == (0, 3)
     (message,) = warned()
     assert "took nothing" in message
+    # Once the store is there after all, the thread ends, and others may track the folder.
+    with only_one(run_folder.url, "tracking", wait_s=20):
+        pass
 
 
 def test_what_the_thread_logs_belongs_to_the_run(run_folder, results_of):
