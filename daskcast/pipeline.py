@@ -144,6 +144,7 @@ class _Stages:
         self.n_before = self.n_tracked = 0
         self.work_began: float | None = None
         self.finished: Mapping[str, Marker] = {}
+        self.told: set[str] = set()
         self.folder: RunFolder | None = None
         self.writer: TrackingWriter | None = None
         self.tracked: TrackingSummary | None = None
@@ -289,6 +290,7 @@ class _Stages:
         )
         for name, marker in self.finished.items():
             if name not in self.left.again:
+                self.told.add(name)
                 self.writer.batch_done(name, marker.n_entities)
 
     def close_tracking(self, status: RunStatus) -> None:
@@ -335,10 +337,29 @@ class _Stages:
                 usage.sample(scheduler)
                 self.on_receipt(receipt)
 
-            run_batches(batches, work, scheduler, on_receipt)
-            usage.sample(scheduler, now=True)
+            try:
+                run_batches(batches, work, scheduler, on_receipt)
+            except StoppedError as error:
+                if isinstance(error.__cause__, KeyboardInterrupt) or not self.all_is_kept():
+                    raise
+                logger.warning("%s; but every batch is finished and kept: the run goes on", error)
+            else:
+                usage.sample(scheduler, now=True)
+
+    def all_is_kept(self) -> bool:
+        """Look whether nothing is left; if so, take note of batches that nobody told of."""
+        assert self.folder is not None
+        self.recount(self.folder)
+        names = sorted(self.finished)
+        if len(Remaining.of(self.folder, names, self.source, self.left.attempt)):
+            return False
+        for name, marker in self.finished.items():
+            if self.writer is not None and name not in self.told:
+                self.writer.batch_done(name, marker.n_entities)
+        return True
 
     def on_receipt(self, receipt: BatchReceipt) -> None:
+        self.told.add(receipt.batch)
         self.counts = self.counts.plus(receipt)
         self.clock.add_work(receipt.cpu_s)
         if self.writer is not None:

@@ -309,6 +309,34 @@ def test_a_resumed_run_is_tracked_once(table: pd.DataFrame, options: RunOptions)
     assert parent.status == "FINISHED"
 
 
+@pytest.mark.parametrize("last", ["lost", "interrupted"])
+def test_a_cluster_that_is_lost_after_its_last_batch_stops_nothing(
+    last: str, table: pd.DataFrame, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is kept, though nobody told of the last batches: the run ends, unless interrupted."""
+    real = pipeline.run_batches
+
+    def lost(batches: Any, work: Any, scheduler: Any, on_receipt: Any) -> None:
+        told: list[BatchReceipt] = []
+        real(batches, work, scheduler, told.append)
+        on_receipt(told[0])
+        cause = KeyboardInterrupt() if last == "interrupted" else OSError("gone")
+        raise StoppedError(last) from cause
+
+    monkeypatch.setattr(pipeline, "run_batches", lost)
+    tracker = MemoryTracker()
+    if last == "interrupted":
+        with pytest.raises(StoppedError, match="interrupted"):
+            pipeline.run(table, CONFIG, options, tracker=tracker)
+        return
+    summary = pipeline.run(table, CONFIG, options, tracker=tracker)
+    assert summary.counts.done == summary.counts.entities == 16
+    assert summary.tracking is not None
+    assert summary.tracking.n_sent == 16
+    children = [run for run in tracker.runs.values() if run.tags["daskcast.kind"] == "entity"]
+    assert len({run.name for run in children}) == len(children) == 16
+
+
 class BrokenTracker(MemoryTracker):
     """Takes the parent and nothing else."""
 
