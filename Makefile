@@ -69,7 +69,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/daskcast demo --out runs/demo
 
 test: $(VENV)/oldest.stamp
-	$(BIN)/python -m pytest -n 2 --dist loadfile -p no:benchmark $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile -p no:benchmark $(PYTEST_ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff check .
