@@ -22,7 +22,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,6 @@ class Way:
     store: str
     bulk: str = "auto"
     server: Any = None
-    seen: list[str] = field(default_factory=list)
 
 
 def main() -> None:

@@ -330,7 +330,7 @@ class _Stages:
             )
             self.n_batches = len(self.finished) + len(batches) - len(self.left.again)
             started = datetime.fromisoformat(self.manifest["started"]).timestamp()
-            usage = Usage(started, self.manifest.setdefault("usage", []))
+            usage = Usage(started, self.manifest.get("usage"))
             self.manifest["usage"] = usage.samples
 
             def on_receipt(receipt: BatchReceipt) -> None:

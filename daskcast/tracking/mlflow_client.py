@@ -35,13 +35,13 @@ from daskcast.tracking.searching import pages
 from daskcast.tracking.server import ServerCalls
 from daskcast.tracking.uris import is_server, redact, resolve_uri
 
-logger = logging.getLogger(__name__)
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from daskcast.tracking.base import Artifact, ChildRun, Delivery, ParentRun, RunStatus
     from daskcast.tracking.place import Way
+
+logger = logging.getLogger(__name__)
 
 
 class MlflowTracker:
