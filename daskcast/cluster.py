@@ -1,7 +1,8 @@
-"""Who computes: this process, threads, processes, a local Dask cluster, or one that exists.
+"""Who computes: this process, threads, processes, a local Dask cluster, pods, or one that exists.
 
 Covers choosing, opening, preparing and closing it, and checking that both sides of a cluster over
-the network run the same versions. Does not cover the work itself (``engine``, ``task``).
+the network run the same versions. Does not cover the work itself (``engine``, ``task``) or how pods
+are started and watched (``k8s``).
 
 Scripts that use ``processes`` or ``local`` need the usual ``if __name__ == "__main__":`` around
 what they run, because new processes import the script; notebooks and the command do not.
@@ -20,6 +21,7 @@ import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import dask
 from dask.system import CPU_COUNT
@@ -32,16 +34,20 @@ from distributed.utils import get_mp_context
 from tornado.ioloop import PeriodicCallback
 
 from daskcast.blas import blas_at_one
+from daskcast.config import KUBERNETES, RunOptions
 from daskcast.errors import ClusterError
+from daskcast.kubernetes_options import KubernetesOptions
+from daskcast.panel import FolderBatch
 from daskcast.pool import ProcessPool
 from daskcast.versions import CLOSE, EXACT, mismatches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.context import BaseContext
 
-    from daskcast.config import RunOptions
     from daskcast.engine import Scheduler
+    from daskcast.k8s.pod_logs import PodLogs
+    from daskcast.panel import BatchData
     from daskcast.store import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -149,6 +155,8 @@ def open_cluster(
             yield _open_processes(n_workers(options), stack)
         elif kind == "local":
             yield _open_local(options, stack, on_warm_up)
+        elif kind == KUBERNETES:
+            yield _open_pods(options, stack, on_warm_up)
         else:
             yield _connect(kind, stack, on_warm_up)
 
@@ -259,6 +267,88 @@ def _keep_complete(cluster: Any, n: int) -> None:
     mending = PeriodicCallback(mend, 1000)
     cluster.periodic_callbacks["daskcast-mend"] = mending  # it ends with the cluster
     cluster.loop.add_callback(mending.start)
+
+
+# -- pods --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def kubernetes(
+    image: str | None = None,
+    *,
+    workers: int | None = None,
+    threads_per_worker: int = 1,
+    **pods: Any,
+) -> Iterator[Client]:
+    """Run a Dask cluster on Kubernetes for as long as the block lasts.
+
+    Parameters
+    ----------
+    image : str, optional
+        Runs scheduler and workers; not needed for a cluster that exists.
+    workers : int, optional
+        Pods of workers; with ``adaptive`` not needed.
+    threads_per_worker : int
+        Batches that each of them works on at a time.
+    **pods
+        All else of :class:`daskcast.kubernetes_options.KubernetesOptions`: ``namespace``, ``name``,
+        ``scheduler`` and ``worker`` (each a mapping of ``cpu``, ``memory``, ``env``, ``secrets``,
+        ``node_selector``, ``tolerations`` ...), ``spot``, ``adaptive``, ``idle_timeout`` ...
+
+    Yields
+    ------
+    distributed.Client
+        Connected, with the same versions on both sides; its ``cluster`` is a
+        ``dask_kubernetes.operator.KubeCluster``. Nothing of it is left afterwards.
+
+    Raises
+    ------
+    ConfigError
+        Names every option that is wrong.
+    ClusterError
+        Says in one sentence why the cluster does not start, with the last lines of the pod's log.
+
+    Examples
+    --------
+    >>> with kubernetes("ghcr.io/me/daskcast:1", workers=4, namespace="forecast") as client:
+    ...     run = forecast(df, h=12, client=client)  # doctest: +SKIP
+    """
+    options = RunOptions(
+        cluster=KUBERNETES,
+        workers=workers,
+        threads_per_worker=threads_per_worker,
+        kubernetes=KubernetesOptions.of({"image": image, **pods}),
+    )
+    with ExitStack() as stack:
+        yield _open_pods(options, stack)
+
+
+def _open_pods(
+    options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], None] = lambda: None
+) -> Client:
+    from daskcast.k8s.opening import started  # noqa: PLC0415 - of an extra
+
+    pods = stack.enter_context(
+        started(
+            options.kubernetes,
+            n_workers=options.workers or options.kubernetes.least or 1,
+            n_threads=options.threads_per_worker,
+        )
+    )
+    _logs_of_pods[pods.client] = pods.logs
+    _use_client(pods.client, stack, on_warm_up)
+    client: Client = pods.client
+    return client
+
+
+_logs_of_pods: WeakKeyDictionary[Client, PodLogs] = WeakKeyDictionary()
+
+
+def pod_logs(scheduler: Scheduler) -> Callable[[], Mapping[str, Sequence[Mapping[str, Any]]]]:
+    """Give how to read what the pods of a cluster logged, also after its end; others have none."""
+    if isinstance(scheduler, Client) and scheduler in _logs_of_pods:
+        return _logs_of_pods[scheduler].records
+    return dict
 
 
 # -- clusters that exist -----------------------------------------------------------------------
@@ -377,6 +467,30 @@ def shares(scheduler: Scheduler, folder: RunFolder) -> bool:
     finally:
         folder.files.remove(name)
     return all(read == token for read in found.values())
+
+
+def check_reading(scheduler: Scheduler, data: BatchData) -> None:
+    """Refuse files that workers of other machines do not see, before any work is done.
+
+    Raises
+    ------
+    ClusterError
+        Names the file, and what the worker said.
+    """
+    if not isinstance(scheduler, Client) or not isinstance(data, FolderBatch):
+        return
+    found = scheduler.run(_trouble, data)
+    blind = {address: told for address, told in found.items() if told}
+    if blind:
+        raise ClusterError(
+            f"{len(blind)} of {len(found)} workers cannot read the data that they are to forecast "
+            f"({next(iter(blind.values()))}): put it where all of them can, such as s3://, or give "
+            f"a single file or a table, which is read here"
+        )
+
+
+def _trouble(data: FolderBatch) -> str:
+    return data.trouble()
 
 
 def _read_back(folder: RunFolder, name: str) -> bytes:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from daskcast.described import described
 from daskcast.errors import ConfigError
+from daskcast.kubernetes_options import KubernetesOptions
 from daskcast.option_checks import at_least, at_most, is_list, is_number, one_of, seconds, typed
 from daskcast.records import Columns
 
@@ -44,6 +45,7 @@ _IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 TRACK_DETAILS = ("summary", "entity", "trial")
 TRACKING_BULKS = ("auto", "database", "off")
 EXECUTORS = ("serial", "threads", "processes", "local")
+KUBERNETES = "kubernetes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,16 +188,20 @@ class RunOptions:
     Parameters
     ----------
     cluster : str or None
-        ``serial``, ``threads``, ``processes``, ``local`` or ``tcp://HOST:PORT``.
+        ``serial``, ``threads``, ``processes``, ``local``, ``kubernetes`` or ``tcp://HOST:PORT``.
     workers : int or None
-        None takes the number of cores.
+        None takes the number of cores; on Kubernetes it must be given.
     threads_per_worker : int
+    kubernetes : KubernetesOptions or mapping
+        The pods of ``cluster="kubernetes"``.
     batch_size : int or None
         Entities in a batch; None lets the partition decide.
     out : str or None
         The run folder, a path or an fsspec URL.
     resume : bool
         Go on with the run in ``out``.
+    resume_if_begun : bool
+        Go on with it where there is one, else begin it: for what starts runs by itself.
     retry_failed : bool
         Go on with it, and do its entities that failed or fell back once more, as a new attempt.
     entity_timeout : float or None
@@ -219,9 +225,11 @@ class RunOptions:
     cluster: str | None = None
     workers: int | None = None
     threads_per_worker: int = 1
+    kubernetes: KubernetesOptions = dataclasses.field(default_factory=KubernetesOptions)
     batch_size: int | None = None
     out: str | None = None
     resume: bool = False
+    resume_if_begun: bool = False
     retry_failed: bool = False
     entity_timeout: float | None = None
     max_failed: float = 0.2
@@ -234,6 +242,15 @@ class RunOptions:
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "kubernetes", KubernetesOptions.of(self.kubernetes))
+        except ConfigError as error:
+            raise ConfigError(*error.problems, *self._problems()) from error
+        problems = [*self._problems(), *_pods(self)]
+        if problems:
+            raise ConfigError(*problems)
+
+    def _problems(self) -> list[str]:
         problems = [
             *at_least(self, 1, "workers", "threads_per_worker", "batch_size"),
             *one_of(self, "track_detail", TRACK_DETAILS),
@@ -242,12 +259,12 @@ class RunOptions:
             *seconds(self, "entity_timeout"),
             *typed(self, str, "text", "experiment", "out", "tracking_uri"),
             *typed(self, bool, "true or false", "resume", "retry_failed", "strict", "tracking"),
+            *typed(self, bool, "true or false", "resume_if_begun"),
             *_tags(self.tags),
         ]
         if not (is_number(self.max_failed) and 0 <= self.max_failed <= 1):
             problems.append(f"max_failed must be a share from 0 to 1, found {self.max_failed!r}")
-        if problems:
-            raise ConfigError(*problems)
+        return problems
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -375,9 +392,27 @@ def _tags(tags: object) -> list[str]:
 
 
 def _executor(cluster: object) -> list[str]:
-    if cluster is None or cluster in EXECUTORS:
+    if cluster is None or cluster in (*EXECUTORS, KUBERNETES):
         return []
     if isinstance(cluster, str) and _ADDRESS.fullmatch(cluster):
         return []
-    told = f"{', '.join(EXECUTORS)}, tcp://HOST:PORT or tls://HOST:PORT"
+    told = f"{', '.join(EXECUTORS)}, {KUBERNETES}, tcp://HOST:PORT or tls://HOST:PORT"
     return [f"cluster must be one of {told}; found {cluster!r}"]
+
+
+def _pods(options: RunOptions) -> list[str]:
+    """Check what only a cluster on Kubernetes must have; one that exists has it."""
+    asked = options.kubernetes
+    if options.cluster != KUBERNETES or asked.name:
+        return []
+    problems = []
+    if not asked.image:
+        problems.append(
+            "kubernetes needs an image to run: give --image IMAGE, or in a call a client of "
+            "`with daskcast.cluster.kubernetes(IMAGE, workers=N) as client:`"
+        )
+    if not options.workers and not asked.adaptive:
+        problems.append(
+            "kubernetes needs the number of workers: give --workers N, or --adaptive MIN:MAX"
+        )
+    return problems

@@ -352,6 +352,14 @@ class _ConsoleFormatter(logging.Formatter):
         return "\n".join(printable(line) for line in lines if line)
 
 
+class LineFormatter(logging.Formatter):
+    """One line of JSON a record: time, level, logger, run, entity, batch, worker, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        return to_line(to_record(record))
+
+
 class _ConsoleHandler(logging.StreamHandler[Any]):
     """Writes to what ``sys.stderr`` is at the time of the record, not at that of the set-up."""
 
@@ -385,3 +393,22 @@ def configure_console(level: str = "WARNING") -> logging.Handler:
     root.addHandler(handler)
     root.setLevel(min(number, logging.INFO))
     return handler
+
+
+def configure_lines(level: str = "INFO") -> None:
+    """Send what this whole process logs to stdout, as lines of JSON: what a pod's log is made of.
+
+    Parameters
+    ----------
+    level : str
+        Lowest level of daskcast's own records; those of others are shown from warnings on.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(LineFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in ("distributed", "bokeh", "tornado", "tornado.application"):  # Dask gave them theirs
+        logger = logging.getLogger(name)
+        for old in list(logger.handlers):
+            logger.removeHandler(old)
+        logger.propagate = True
+    logging.getLogger(ROOT).setLevel(level_number(level))

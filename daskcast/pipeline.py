@@ -25,10 +25,12 @@ import numpy as np
 from daskcast import logs
 from daskcast.apart import Limits
 from daskcast.cluster import (
+    check_reading,
     current_client,
     memory_of_slot,
     n_slots,
     open_cluster,
+    pod_logs,
     shares,
 )
 from daskcast.config import MODELS
@@ -136,7 +138,7 @@ class _Stages:
         self.clock = Clock(self._enter_stage)
         self.url = options.out or default_out(options.experiment)
         self.name = self.url.rstrip("/").rpartition("/")[2]
-        self.goes_on = options.resume or options.retry_failed
+        self.goes_on = options.resume or options.retry_failed or self.is_begun()
         self.tags = redacted_tags(options.tags)
         self.stage = ""
         self.counts = Counts()
@@ -146,6 +148,7 @@ class _Stages:
         self.finished: Mapping[str, Marker] = {}
         self.told: set[str] = set()
         self.folder: RunFolder | None = None
+        self.read_pods: Callable[[], Mapping[str, Sequence[Mapping[str, Any]]]] = dict
         self.writer: TrackingWriter | None = None
         self.tracked: TrackingSummary | None = None
 
@@ -179,6 +182,16 @@ class _Stages:
         return RunSummary(self.folder, self.counts, self.clock.to_dict(), self.tracked)
 
     # -- before the work --
+
+    def is_begun(self) -> bool:
+        """Tell whether there is a run to go on with, where the options leave it open."""
+        if not self.options.resume_if_begun:
+            return False
+        try:
+            RunFolder.open(self.url)
+        except StoreError:
+            return False
+        return True
 
     def look_for_run(self) -> None:
         """Open the run to go on with; refuse early a folder that holds one."""
@@ -245,9 +258,12 @@ class _Stages:
         with self.clock.stage("cluster"):
             if client is None and self.options.cluster is None:
                 client = current_client()
-            return stack.enter_context(
+            scheduler = stack.enter_context(
                 open_cluster(self.options, client, on_warm_up=lambda: self.clock.turn_to("warm-up"))
             )
+            self.read_pods = pod_logs(scheduler)
+            check_reading(scheduler, self.source.select(np.array([0])))
+            return scheduler
 
     def open_folder(self) -> None:
         with self.clock.stage("folder"):
@@ -412,11 +428,15 @@ class _Stages:
             logger.warning("run.json is not up to date: %s", error)
 
     def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what this process logged beside what the workers did."""
-        if self.folder is None or not records:
+        """Keep what this process and the pods logged beside what the batches did."""
+        if self.folder is None:
             return
+        now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         try:
-            self.folder.write_logs(f"driver-{datetime.now(UTC):%Y%m%dT%H%M%S%f}", records)
+            if records:
+                self.folder.write_logs(f"driver-{now}", records)
+            for pod, told in self.read_pods().items():
+                self.folder.write_logs(f"pod-{pod}-{now}", told)
         except OSError as error:  # a full disk; what stopped the run matters more
             logger.warning("the log of this process could not be kept: %s", error)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from daskcast import logs, panel
 from daskcast.cluster import n_slots, n_workers, open_cluster
-from daskcast.config import EXECUTORS
+from daskcast.config import EXECUTORS, KUBERNETES
 from daskcast.partition import pack
 from daskcast.settings import TaskSettings
 from daskcast.tracking import TrackingCost, hosted_limits, tracking_cost
@@ -215,6 +215,8 @@ def make_plan(data: object, config: ForecastConfig, options: RunOptions) -> Plan
 
 
 def _slots(options: RunOptions) -> int:
+    if options.cluster == KUBERNETES:  # asked for, not opened: pods cost money
+        return max(options.workers or 1, options.kubernetes.most) * options.threads_per_worker
     if (options.cluster or "serial") in EXECUTORS:
         return _n_of(options.cluster or "serial", options)
     with open_cluster(options) as scheduler:

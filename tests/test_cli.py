@@ -437,3 +437,15 @@ def test_hostile_ids_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert done.exit_code == 0, done.stderr
         assert done.stdout.startswith(f"{printable(unique_id)}: ")
         assert "\x1b" not in done.stdout
+
+
+def test_json_lines_instead_of_text(data: str, tmp_path: Path) -> None:
+    """In a pod, all that the command tells is a JSON object a line, with its run."""
+    done = process("run", data, *QUIET, "--log-json", "--out", "one", cwd=tmp_path)
+    assert done.returncode == 0
+    assert not done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {record["run"] for record in records} == {"", "one"}
+    told = " ".join(record["message"] for record in records)
+    assert "forecasting: 10 of 10 entities" in told
+    assert "scores     MASE" in told

@@ -133,7 +133,7 @@ def test_choices_are_told():
     with pytest.raises(ConfigError, match="search must be one of skopt, portfolio; found 'grid'"):
         ForecastConfig(h=1, search="grid")
     with pytest.raises(
-        ConfigError, match="serial, threads, processes, local, tcp://HOST:PORT or tls"
+        ConfigError, match="serial, threads, processes, local, kubernetes, tcp://HOST:PORT or tls"
     ):
         RunOptions(cluster="spark")
 

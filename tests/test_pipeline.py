@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -441,6 +442,18 @@ def test_the_current_client_computes_where_nothing_else_is_named(
         after = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert summary.counts.done == 16
     assert sum(after.values()) - sum(seen.values()) >= 4
+
+
+def test_files_that_workers_do_not_see_are_refused_before_the_work(
+    table: pd.DataFrame, options: RunOptions, client: Client
+) -> None:
+    """A folder of this machine says nothing to pods: one sentence, and no run folder."""
+    fsspec.filesystem("memory").mkdirs("panel", exist_ok=True)
+    with fsspec.open("memory://panel/1.parquet", "wb") as file:  # memory of this process alone
+        table.to_parquet(file)
+    with pytest.raises(ClusterError, match=r"2 of 2 workers cannot read .*1.parquet.* s3://"):
+        pipeline.run("memory://panel", CONFIG, options, client=client)
+    assert not Path(str(options.out)).exists()
 
 
 def test_default_out_is_a_plain_name() -> None:

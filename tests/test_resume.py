@@ -303,3 +303,23 @@ def test_a_driver_killed_again_and_again(
         assert {unique_id for (unique_id,) in ids} == set(table["unique_id"])
     assert (n_runs, n_children) == (N + 1, N)
     assert {status for (status,) in ended} <= {"FINISHED", "FAILED"}
+
+
+def test_resume_if_begun_begins_and_goes_on(
+    table: pd.DataFrame, tmp_path: Path, undisturbed: dict[str, pd.DataFrame]
+) -> None:
+    """The same call begins a run, goes on with one that was stopped, and leaves one that ended."""
+    stopped = run(table, tmp_path / "run", resume_if_begun=True)
+    same(stopped, undisturbed)
+    for part in sorted((tmp_path / "run" / "batches").glob("*.json"))[:2]:
+        part.unlink()
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run" / "batches").iterdir()}
+    same(run(table, tmp_path / "run", resume_if_begun=True), undisturbed)
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run" / "batches").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == N // BATCH
+    run(table, tmp_path / "run", resume_if_begun=True)
+    last = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run" / "batches").iterdir()}
+    assert last == after
+    with pytest.raises(StoreError, match="holds a run"):
+        run(table, tmp_path / "run")

@@ -94,19 +94,21 @@ def main() -> None:
 @main.command()
 @click.argument("data")
 @run_options
-def run(data: str, config_file: str | None, dry_run: bool, **flags: Any) -> None:
+def run(data: str, config_file: str | None, *, dry_run: bool, log_json: bool, **flags: Any) -> None:
     """Forecast every entity of DATA: a CSV or Parquet file, or a folder of Parquet files."""
     config, options = resolve(flags, config_file, cluster="local")
-    _plan_or_forecast(data, config, options, dry_run=dry_run)
+    _plan_or_forecast(data, config, options, dry_run=dry_run, log_json=log_json)
 
 
 @main.command()
 @click.argument("data")
 @backtest_options
-def backtest(data: str, config_file: str | None, dry_run: bool, **flags: Any) -> None:
+def backtest(
+    data: str, config_file: str | None, *, dry_run: bool, log_json: bool, **flags: Any
+) -> None:
     """Forecast every entity of DATA from cutoffs in its past, and compare with what came."""
     config, options = resolve(flags, config_file, backtest=True, cluster="local", n_windows=3)
-    _plan_or_forecast(data, config, options, dry_run=dry_run)
+    _plan_or_forecast(data, config, options, dry_run=dry_run, log_json=log_json)
 
 
 @main.command()
@@ -233,32 +235,38 @@ def _look_here(config: ForecastConfig) -> None:
 
 
 def _plan_or_forecast(
-    data: Any, config: ForecastConfig, options: RunOptions, *, dry_run: bool
+    data: Any, config: ForecastConfig, options: RunOptions, *, dry_run: bool, log_json: bool
 ) -> None:
     _look_here(config)
     if not dry_run:
-        _forecast(data, config, options)
+        _forecast(data, config, options, log_json=log_json)
         return
     from daskcast.plan import make_plan
 
     click.echo(make_plan(data, config, options).describe())
 
 
-def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
+def _forecast(
+    data: Any, config: ForecastConfig, options: RunOptions, *, log_json: bool = False
+) -> None:
     """Run, with progress; say where everything is, or how to go on; exit as it ended."""
     from daskcast import logs as logging_of_runs
     from daskcast import pipeline
-    from daskcast.cli.telling import ProgressLine
+    from daskcast.cli.telling import LogStream, ProgressLine
     from daskcast.plan import hindsight
     from daskcast.runs import Run
 
     ctx = click.get_current_context()
-    # Thousands of entities may have something to say: the terminal is for the run itself.
-    logging_of_runs.configure_console().addFilter(lambda _: not logging_of_runs.current().entity)
+    if log_json:
+        logging_of_runs.configure_lines()
+    else:  # thousands of entities may have something to say: the terminal is for the run itself
+        console = logging_of_runs.configure_console()
+        console.addFilter(lambda _: not logging_of_runs.current().entity)
     # Of a lost scheduler this tells several tracebacks; the run ends with one line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     out = options.out or pipeline.default_out(options.experiment)
-    line = ProgressLine(sys.stderr)
+    line = ProgressLine(LogStream() if log_json else sys.stderr)
+    say = LogStream().write if log_json else click.echo
     try:
         with _terminated_as_interrupted(), line:
             summary = pipeline.run(data, config, replace(options, out=out), on_progress=line)
@@ -266,10 +274,10 @@ def _forecast(data: Any, config: ForecastConfig, options: RunOptions) -> None:
         raise _EndError(
             f"{str(error) or 'interrupted'}\n{_how_to_go_on(ctx, out)}", STOPPED
         ) from error
-    click.echo(Run(summary.folder).summary)
+    say(Run(summary.folder).summary)
     advice = hindsight(options.cluster or "serial", summary.seconds)
     if advice:
-        click.echo(f"{'advice':<10} {advice}")
+        say(f"{'advice':<10} {advice}")
     ctx.exit(_exit_code(summary.counts.failed, summary.counts.entities, options))
 
 

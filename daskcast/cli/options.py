@@ -15,6 +15,7 @@ from daskcast.config import (
     DUPLICATES,
     EXECUTORS,
     GAPS,
+    KUBERNETES,
     LOSSES,
     MODELS,
     SEARCHES,
@@ -35,6 +36,11 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 _FORECAST = {field.name for field in dataclasses.fields(ForecastConfig)}
 _OF_WINDOWS = {"n_windows", "backtest_step", "refit", "input_size"}
 _RUN = {field.name for field in dataclasses.fields(RunOptions)}
+_POD_OPTIONS = (
+    *("image", "namespace", "name", "adaptive", "spot", "idle_timeout", "pull_secrets"),
+    *("worker_cpu", "worker_memory", "scheduler_cpu", "scheduler_memory", "worker_secrets"),
+    *("worker_service_account", "worker_node_selector", "worker_tolerations"),
+)
 
 
 class Words(click.ParamType[tuple[Any, ...]]):
@@ -151,12 +157,54 @@ _WINDOWS = [
 
 _EXECUTION = [
     _option(
-        "--cluster", about=f"Who computes: {', '.join(EXECUTORS)}, tcp:// or tls://HOST:PORT.",
-        default="local",
+        "--cluster", about=f"Who computes: {', '.join(EXECUTORS)}, {KUBERNETES}, tcp:// or "
+        "tls://HOST:PORT.", default="local",
     ),
-    _option("--workers", about="Processes or threads.", type=int, default="one a core"),
-    _option("--threads-per-worker", about="Of the local cluster.", type=int, default=1),
+    _option("--workers", about="Processes, threads or pods.", type=int, default="one a core"),
+    _option("--threads-per-worker", about="Of a cluster made here.", type=int, default=1),
     _option("--batch-size", about="Most entities in a task.", type=int, default="by size"),
+]  # fmt: skip
+
+_PODS = [
+    _option("--image", about="Runs scheduler and workers."),
+    _option("--namespace", about="Where they run.", default="that of the kubeconfig or the pod"),
+    _option(
+        "--cluster-name", "name", about="A DaskCluster that exists, used and left; or the name of "
+        "the new one.", default="daskcast-RANDOM",
+    ),
+    _option("--worker-cpu", about="Cores of a worker.", default="one a thread", metavar="CPU"),
+    _option("--worker-memory", about="Of a worker.", default="2Gi", metavar="MEMORY"),
+    _option("--scheduler-cpu", about="Cores of the scheduler.", default="1", metavar="CPU"),
+    _option("--scheduler-memory", about="Of the scheduler.", default="2Gi", metavar="MEMORY"),
+    _option(
+        "--adaptive", about="Between so many workers, by what there is to do; what it removes is "
+        "done again.", metavar="MIN:MAX",
+    ),
+    _option(
+        "--secret", "worker_secrets", about="Secret whose keys the workers get as environment; may "
+        "be repeated.", multiple=True, metavar="NAME",
+    ),
+    _option(
+        "--service-account", "worker_service_account", about="Of scheduler and workers; they get "
+        "no token.", metavar="NAME",
+    ),
+    _option("--pull-secret", "pull_secrets", about="For the image.", multiple=True, metavar="NAME"),
+    _option(
+        "--node-selector", "worker_node_selector", about="Label of the workers' nodes.",
+        type=Pair(), multiple=True,
+    ),
+    _option(
+        "--toleration", "worker_tolerations", about="Taint of nodes that workers do not mind.",
+        multiple=True, metavar="KEY=VALUE:EFFECT",
+    ),
+    _option(
+        "--spot", about="Nodes that may go at any time: workers go there, the scheduler never.",
+        metavar="LABEL=VALUE",
+    ),
+    _option(
+        "--idle-timeout", about="Seconds without work after which the cluster is removed.",
+        type=int, default=900, metavar="S",
+    ),
 ]  # fmt: skip
 
 _STORE = "MLFLOW_TRACKING_URI, or sqlite:///mlflow.db"
@@ -194,6 +242,9 @@ _OUT = [_option("--out", about="Run folder, a path or URL.", default="runs/EXPER
 _ENDS = [
     _flag("--resume", about="Go on with the run in --out."),
     _flag(
+        "--resume-if-begun", about="Go on with the run in --out where there is one, else begin it."
+    ),
+    _flag(
         "--retry-failed", about="Go on with it, and do what failed or fell back once more, as a "
         "new attempt.",
     ),
@@ -208,20 +259,31 @@ _ENDS = [
     _flag("--strict", about="Exit with 1 for any entity without a forecast."),
     _option("--config", "config_file", about="TOML file of options; flags win.", metavar="FILE"),
     click.option("--dry-run", is_flag=True, help="Say what it would take, and do nothing."),
+    click.option(
+        "--log-json", is_flag=True, help="Log to standard output, a JSON object a line, in place "
+        "of text and progress.",
+    ),
 ]  # fmt: skip
 
 
 def run_options(command: _F) -> _F:
     """Give a command all options of a run."""
     return _all(
-        [_REQUIRED, *_COLUMNS, *_SEARCH, _STEP, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING], command
+        [
+            *(_REQUIRED, *_COLUMNS, *_SEARCH, _STEP, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING),
+            *_PODS,
+        ],
+        command,
     )
 
 
 def backtest_options(command: _F) -> _F:
     """Give a command all options of a run, and those of its windows in the past."""
     return _all(
-        [_REQUIRED, *_WINDOWS, *_COLUMNS, *_SEARCH, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING],
+        [
+            *(_REQUIRED, *_WINDOWS, *_COLUMNS, *_SEARCH, *_EXECUTION, *_OUT, *_ENDS, *_TRACKING),
+            *_PODS,
+        ],
         command,
     )
 
@@ -269,7 +331,10 @@ def resolve(
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     if "tags" in given:
         given["tags"] = dict(given["tags"])
+    pods = {name: given.pop(name) for name in _POD_OPTIONS if name in given}
     asked = {**defaults, **(read_toml(config_file) if config_file else {}), **given}
+    if pods:
+        asked["kubernetes"] = _with_pods(asked.get("kubernetes"), pods)
     if asked.get("h") is None:
         raise ConfigError("the horizon is missing: give --horizon N, the steps to forecast")
     if backtest:
@@ -279,6 +344,23 @@ def resolve(
     names = _FORECAST if backtest else _FORECAST - _OF_WINDOWS
     forecast = {name: _plain(name, value) for name, value in asked.items() if name in names}
     return _both(forecast, {name: value for name, value in asked.items() if name in _RUN})
+
+
+def _with_pods(table: Any, flags: Mapping[str, Any]) -> Any:
+    """Put the flags of pods into the table of a config file."""
+    if table is not None and not isinstance(table, dict):
+        return table  # refused where it is checked
+    found: dict[str, Any] = dict(table or {})
+    for name, value in flags.items():
+        plain = dict(value) if name == "worker_node_selector" else value
+        part, _, option = name.partition("_")
+        if part not in ("worker", "scheduler"):
+            found[name] = plain
+            continue
+        found[part] = {**found.get(part, {}), option: plain}
+        if option == "service_account":
+            found["scheduler"] = {**found.get("scheduler", {}), option: plain}
+    return found
 
 
 def _refit(asked: Mapping[str, Any]) -> Any:

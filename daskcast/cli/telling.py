@@ -6,6 +6,7 @@ Does not cover the closing summary (``api.Run.summary``) or the page (``report``
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from daskcast.store import EntityView
     from daskcast.tracking import TrackingSummary
     from daskcast.tracking.prune import OldRun
+
+logger = logging.getLogger(__name__)
 
 _STAGES = {
     "check": "checking the options",
@@ -47,6 +50,21 @@ _ORIGINS = {
 _MIDNIGHT = " 00:00:00"
 
 
+class LogStream:
+    """A stream whose lines are logged: progress and endings where nobody looks at a terminal."""
+
+    def isatty(self) -> bool:
+        """Say that nothing can be written over."""
+        return False
+
+    def write(self, text: str) -> None:
+        """Log a line."""
+        logger.info("%s", text.rstrip())
+
+    def flush(self) -> None:
+        """Do nothing: a record is out at once."""
+
+
 class ProgressLine:
     """One line that is written over on a terminal; elsewhere a line a stage, and now and then.
 
@@ -56,7 +74,7 @@ class ProgressLine:
         Such as ``sys.stderr``.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | LogStream) -> None:
         self._stream = stream
         self._overwrites = stream.isatty()
         self._every_s = _OFTEN_S if self._overwrites else _SELDOM_S

@@ -18,6 +18,7 @@ Does not cover packing entities into batches (``partition``) or modelling them (
 
 from __future__ import annotations
 
+from daskcast.panel.folder import FolderBatch
 from daskcast.panel.grid import GridRules, regularise
 from daskcast.panel.grow import grow
 from daskcast.panel.known import KnownSource, kept_of
@@ -26,6 +27,7 @@ from daskcast.panel.rows import BatchData, Rows, Source
 
 __all__ = [
     "BatchData",
+    "FolderBatch",
     "GridRules",
     "KnownSource",
     "Rows",

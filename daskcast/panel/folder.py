@@ -92,6 +92,14 @@ class FolderBatch:
         times = bits if self.whole else bits.view("M8[us]")
         return sort_rows(codes, self.ids, times, values)
 
+    def trouble(self) -> str:
+        """Say what keeps this process from the first of the files; nothing where all is well."""
+        try:
+            with opened(self.groups[0].url, self.columns):
+                return ""
+        except (*BROKEN, ImportError) as error:
+            return f"{quote(self.groups[0].url)}: {printable(error)}"
+
     def _read(self, parquet: Any, group: RowGroup) -> tuple[Ints, Ints, Floats]:
         """Read this batch's rows of one row group: position of the entity, bits of time, value.
 

@@ -1,0 +1,1 @@
+"""Dask clusters on Kubernetes: their manifests, starting them, and saying why they do not start."""

@@ -1,0 +1,250 @@
+"""The options of a Dask cluster on Kubernetes, checked.
+
+Covers :class:`KubernetesOptions` and, for each kind of its pods, :class:`PodOptions`. Does not
+cover the manifests that they become (``k8s``) or how many workers there are (``config``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from daskcast.errors import ConfigError
+from daskcast.option_checks import at_least, seconds, typed
+
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+UNITS = {
+    **{"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12},
+    **{"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40},
+}
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)")
+_CPU = re.compile(r"\d+(\.\d+)?|\d+m")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_CLUSTER_NAME = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
+_IMAGE = re.compile(r"[a-z0-9][\w./:@-]*", re.IGNORECASE)
+_TOLERATION = re.compile(r"([^=:\s]+)(?:=([^:\s]*))?(?::(\w+))?")
+_RANGE = re.compile(r"(\d+):(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodOptions:
+    """What one kind of pods gets: scheduler, workers or driver.
+
+    Parameters
+    ----------
+    cpu : str or None
+        Cores, such as ``"2"`` or ``"500m"``; None takes one for each thread.
+    memory : str
+        Both asked for and the limit, such as ``"4Gi"``.
+    env : mapping of str to str
+    secrets, config_maps : tuple of str
+        Each of whose keys becomes an environment variable.
+    node_selector : mapping of str to str
+        Labels that a node must have.
+    tolerations : tuple of str
+        ``KEY``, ``KEY=VALUE`` or ``KEY=VALUE:EFFECT``; taints of nodes that do not matter.
+    service_account : str or None
+        None is that of the namespace; only the driver gets its token.
+    """
+
+    cpu: str | None = None
+    memory: str = "2Gi"
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    config_maps: tuple[str, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[str, ...] = ()
+    service_account: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("secrets", "config_maps", "tolerations"):
+            object.__setattr__(self, name, _words(getattr(self, name)))
+        if isinstance(self.cpu, int | float):
+            object.__setattr__(self, "cpu", f"{self.cpu:g}")
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory as a number."""
+        return in_bytes(self.memory)
+
+    def problems(self, of: str) -> list[str]:
+        """Name every problem; ``of`` is what these pods are called."""
+        found = [
+            *_matching(self, of, _MEMORY, "such as 4Gi", "memory"),
+            *_matching(self, of, _CPU, "such as 2 or 500m", "cpu"),
+            *_matching(self, of, _NAME, "the name of a service account", "service_account"),
+        ]
+        found += [
+            f"{of}.{told}" for told in typed(self, Mapping, "a table", "env", "node_selector")
+        ]
+        for toleration in self.tolerations:
+            read = _TOLERATION.fullmatch(toleration)
+            if read is None or (read[3] and read[3] not in EFFECTS):
+                found.append(
+                    f"{of}.tolerations must be KEY=VALUE:EFFECT, with the effect one of "
+                    f"{', '.join(EFFECTS)}; found {toleration!r}"
+                )
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesOptions:
+    """A Dask cluster on Kubernetes: its image, its pods, and how long it stays.
+
+    Parameters
+    ----------
+    image : str or None
+        Runs scheduler and workers; there is no cluster without.
+    namespace : str or None
+        None is that of the kubeconfig's context, or of the pod that this runs in.
+    name : str or None
+        Of the cluster. One that exists is used and left; None makes one under a name of its own.
+    scheduler, worker, driver : PodOptions
+        The driver's count where it is a pod as well (``daskcast k8s``).
+    pull_secrets : tuple of str
+        For the image.
+    spot : str or None
+        ``LABEL=VALUE`` of nodes that may go at any time: workers tolerate and prefer them,
+        scheduler and driver keep away.
+    idle_timeout : int
+        Seconds without work after which the operator removes the cluster.
+    adaptive : str or None
+        ``MIN:MAX`` workers, by what there is to do; None keeps their number.
+    start_timeout : float
+        Seconds that scheduler and first worker may take, while nodes are made for them.
+
+    Raises
+    ------
+    ConfigError
+        Names every problem at once.
+    """
+
+    image: str | None = None
+    namespace: str | None = None
+    name: str | None = None
+    scheduler: PodOptions = field(default_factory=lambda: PodOptions(cpu="1"))
+    worker: PodOptions = field(default_factory=PodOptions)
+    driver: PodOptions = field(default_factory=lambda: PodOptions(cpu="1"))
+    pull_secrets: tuple[str, ...] = ()
+    spot: str | None = None
+    idle_timeout: int = 900
+    adaptive: str | None = None
+    start_timeout: float = 600
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pull_secrets", _words(self.pull_secrets))
+        problems = [
+            *_matching(self, "kubernetes", _IMAGE, "an image, such as HOST/NAME:TAG", "image"),
+            *_matching(self, "kubernetes", _NAME, "the name of a namespace", "namespace"),
+            *_matching(self, "kubernetes", _CLUSTER_NAME, "a name of a to z, 0 to 9 and -", "name"),
+            *_matching(self, "kubernetes", _RANGE, "MIN:MAX, such as 4:40", "adaptive"),
+            *_matching(self, "kubernetes", re.compile(r"[^=\s]+=[^=\s]*"), "LABEL=VALUE", "spot"),
+            *at_least(self, 1, "idle_timeout"),
+            *seconds(self, "start_timeout"),
+            *self.scheduler.problems("scheduler"),
+            *self.worker.problems("worker"),
+            *self.driver.problems("driver"),
+        ]
+        if not problems and self.adaptive and self.least > self.most:
+            problems.append(f"adaptive must be MIN:MAX with MIN at most MAX, found {self.adaptive}")
+        if problems:
+            raise ConfigError(*problems)
+
+    @property
+    def least(self) -> int:
+        """Fewest workers of an adaptive cluster; 0 where it is none."""
+        return int((self.adaptive or "0:").partition(":")[0])
+
+    @property
+    def most(self) -> int:
+        """Most workers of an adaptive cluster; 0 where it is none."""
+        return int((self.adaptive or ":0").partition(":")[2])
+
+    @classmethod
+    def of(cls, given: Self | Mapping[str, Any] | None) -> Self:
+        """Build from plain values, as they stand in a TOML file; unknown names are refused.
+
+        Examples
+        --------
+        >>> KubernetesOptions.of({"image": "daskcast:1", "worker": {"memory": "8Gi"}}).worker.memory
+        '8Gi'
+        """
+        if isinstance(given, cls):
+            return given
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"kubernetes must be a table of options, found {given!r}")
+        values = {name.replace("-", "_"): value for name, value in (given or {}).items()}
+        default = cls()
+        problems = _unknown("kubernetes", values, cls)
+        for part in ("scheduler", "worker", "driver"):
+            asked = values.get(part, {})
+            if not isinstance(asked, Mapping):
+                problems.append(f"kubernetes.{part} must be a table, found {asked!r}")
+                continue
+            named = {name.replace("-", "_"): value for name, value in asked.items()}
+            problems += _unknown(f"kubernetes.{part}", named, PodOptions)
+            if not problems:
+                values[part] = dataclasses.replace(getattr(default, part), **named)
+        if problems:
+            raise ConfigError(*problems)
+        return cls(**values)
+
+
+def in_bytes(memory: str) -> int:
+    """Read an amount of memory as Kubernetes writes it.
+
+    Examples
+    --------
+    >>> in_bytes("1.5Gi"), in_bytes("500M")
+    (1610612736, 500000000)
+    """
+    read = _MEMORY.fullmatch(memory)
+    if read is None:
+        raise ConfigError(f"memory must be an amount such as 4Gi, found {memory!r}")
+    return round(float(read[1]) * UNITS[read[2]])
+
+
+def read_toleration(text: str) -> dict[str, str]:
+    """Read ``KEY=VALUE:EFFECT`` as Kubernetes has it.
+
+    Examples
+    --------
+    >>> read_toleration("spot=true:NoSchedule")
+    {'key': 'spot', 'operator': 'Equal', 'value': 'true', 'effect': 'NoSchedule'}
+    >>> read_toleration("spot")
+    {'key': 'spot', 'operator': 'Exists'}
+    """
+    read = _TOLERATION.fullmatch(text)
+    assert read is not None, text
+    key, value, effect = read.groups()
+    matched = {"operator": "Exists"} if value is None else {"operator": "Equal", "value": value}
+    return {"key": key, **matched, **({"effect": effect} if effect else {})}
+
+
+def _words(given: Any) -> Any:
+    if isinstance(given, str):
+        return tuple(word.strip() for word in given.split(",") if word.strip())
+    return tuple(given) if isinstance(given, list) else given
+
+
+def _matching(
+    options: Any, of: str, pattern: re.Pattern[str], called: str, *names: str
+) -> list[str]:
+    """Check that values, where given, are text of a form."""
+    found = ((name, getattr(options, name)) for name in names)
+    return [
+        f"{of}.{name} must be {called}; found {value!r}"
+        for name, value in found
+        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value))
+    ]
+
+
+def _unknown(of: str, given: Mapping[str, Any], cls: type[Any]) -> list[str]:
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(given) - known)
+    if not unknown:
+        return []
+    return [f"{of} has unknown options {', '.join(unknown)}; known are {', '.join(sorted(known))}"]

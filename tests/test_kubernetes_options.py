@@ -1,0 +1,172 @@
+"""The options of a cluster on Kubernetes: from flags, a file, a call; every problem is named."""
+
+import json
+import logging
+import re
+
+import pytest
+
+from daskcast import preload
+from daskcast.cli.options import resolve
+from daskcast.config import RunOptions
+from daskcast.errors import ConfigError
+from daskcast.k8s.spec import cluster_manifest, memory_limit
+from daskcast.kubernetes_options import KubernetesOptions, PodOptions, in_bytes
+
+
+def containers_of(manifest):
+    spec = manifest["spec"]
+    return {part: spec[part]["spec"]["containers"][0] for part in ("scheduler", "worker")}
+
+
+def names_of(env):
+    return {one["name"]: one["value"] for one in env}
+
+
+def test_flags_win_over_the_table_of_a_file(tmp_path):
+    """A flag changes one option of a pod and leaves what the file says of the others."""
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'cluster = "kubernetes"\nworkers = 4\nhorizon = 12\n[kubernetes]\nimage = "daskcast:1"\n'
+        'idle-timeout = 60\n[kubernetes.worker]\nmemory = "4Gi"\ncpu = 2\nsecrets = ["data"]\n'
+    )
+    _, options = resolve({"worker_memory": "8Gi", "namespace": "a"}, str(file))
+    assert options.kubernetes == KubernetesOptions(
+        image="daskcast:1",
+        namespace="a",
+        idle_timeout=60,
+        worker=PodOptions(cpu="2", memory="8Gi", secrets=("data",)),
+    )
+
+
+def test_flags_alone_are_enough():
+    """All that a cluster needs can be said on the command line."""
+    flags = {
+        "h": 3, "cluster": "kubernetes", "image": "daskcast:1", "adaptive": "2:9",
+        "worker_node_selector": (("disk", "ssd"),), "worker_tolerations": ("spot=true:NoSchedule",),
+        "worker_service_account": "nobody", "pull_secrets": ("registry",),
+    }  # fmt: skip
+    _, options = resolve(flags)
+    found = options.kubernetes
+    assert (found.least, found.most) == (2, 9)
+    assert found.worker.node_selector == {"disk": "ssd"}
+    assert found.worker.service_account == found.scheduler.service_account == "nobody"
+    assert found.pull_secrets == ("registry",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"worker": {"memory": "a lot"}}, "worker.memory must be such as 4Gi; found 'a lot'"),
+        ({"worker": {"cpu": "two"}}, "worker.cpu must be such as 2 or 500m; found 'two'"),
+        ({"worker": {"tolerations": ["a=b:Never"]}}, "effect one of NoSchedule, PreferNoSchedule"),
+        ({"worker": {"gpu": 1}}, "kubernetes.worker has unknown options gpu"),
+        ({"scheduler": 3}, "kubernetes.scheduler must be a table, found 3"),
+        ({"replicas": 3}, "kubernetes has unknown options replicas"),
+        ({"namespace": "../x"}, "kubernetes.namespace must be the name of a namespace"),
+        ({"name": "Ü"}, "kubernetes.name must be a name of a to z"),
+        ({"image": "a b"}, "kubernetes.image must be an image"),
+        ({"adaptive": "9:2"}, "MIN at most MAX, found 9:2"),
+        ({"adaptive": "many"}, "kubernetes.adaptive must be MIN:MAX"),
+        ({"spot": "spot"}, "kubernetes.spot must be LABEL=VALUE"),
+        ({"idle_timeout": 0}, "idle_timeout must be a whole number of at least 1"),
+        ("image", "kubernetes must be a table of options"),
+    ],
+)
+def test_wrong_options_are_named(asked, told):
+    """A message says which option, what was expected and what was found."""
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        RunOptions(kubernetes=asked)
+
+
+def test_all_problems_at_once():
+    """One message for the pods and for the run."""
+    with pytest.raises(ConfigError) as caught:
+        RunOptions(cluster="nowhere", kubernetes={"worker": {"memory": "x"}, "image": " "})
+    assert len(caught.value.problems) == 3
+
+
+def test_a_cluster_needs_an_image_and_a_number():
+    """Without them there is nothing to start; a cluster that exists has both."""
+    with pytest.raises(ConfigError) as caught:
+        RunOptions(cluster="kubernetes")
+    assert len(caught.value.problems) == 2
+    assert RunOptions(cluster="kubernetes", kubernetes={"name": "there"}).kubernetes.name == "there"
+    assert RunOptions(kubernetes={"image": "x", "adaptive": "1:2"})
+
+
+@pytest.mark.parametrize("amount", ["1Gi", "1024Mi", "1048576Ki", "1073741824"])
+def test_memory_is_read(amount):
+    """All ways to write the same amount."""
+    assert in_bytes(amount) == 2**30
+
+
+def test_the_commands_are_those_of_today():
+    """No name that distributed has dropped; limits and threads are said, not guessed."""
+    options = KubernetesOptions(image="i", worker=PodOptions(memory="4Gi"))
+    found = containers_of(cluster_manifest("c", options, n_workers=3, n_threads=2))
+    assert found["scheduler"]["args"][:2] == ["dask", "scheduler"]
+    args = found["worker"]["args"]
+    assert args[:2] == ["dask", "worker"]
+    assert args[args.index("--nthreads") + 1] == "2"
+    assert args[args.index("--memory-limit") + 1] == str(memory_limit(options.worker))
+    assert memory_limit(options.worker) < 4 * 2**30
+    assert found["worker"]["resources"] == {
+        "requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "4Gi"},
+    }  # fmt: skip
+    env = names_of(found["scheduler"]["env"])
+    assert env["DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION"] == "1.0"
+
+
+def test_spot_nodes_are_for_workers_alone():
+    """Workers tolerate and prefer them; the scheduler keeps away; others' settings stay apart."""
+    options = KubernetesOptions(
+        image="i", spot="life=spot", worker=PodOptions(env={"A": "1"}, secrets=("s",))
+    )
+    spec = cluster_manifest("c", options, n_workers=1)["spec"]
+    worker, scheduler = spec["worker"]["spec"], spec["scheduler"]["spec"]
+    assert worker["tolerations"] == [{"key": "life", "operator": "Equal", "value": "spot"}]
+    assert "tolerations" not in scheduler
+    required = scheduler["affinity"]["nodeAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert required["nodeSelectorTerms"][0]["matchExpressions"] == [
+        {"key": "life", "operator": "NotIn", "values": ["spot"]}
+    ]
+    assert names_of(worker["containers"][0]["env"])["A"] == "1"
+    assert "A" not in names_of(scheduler["containers"][0]["env"])
+    assert "envFrom" not in scheduler["containers"][0]
+
+
+def test_pods_have_no_token_and_no_way_up():
+    """Nothing in a worker may talk to the cluster, write to its image or become root."""
+    spec = cluster_manifest("c", KubernetesOptions(image="i"), n_workers=1)["spec"]
+    for part in ("scheduler", "worker"):
+        pod = spec[part]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        secure = pod["containers"][0]["securityContext"]
+        assert secure["readOnlyRootFilesystem"] is True
+        assert secure["allowPrivilegeEscalation"] is False
+        assert secure["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_pods_log_lines_of_json(capsys, monkeypatch):
+    """Loggers of Dask and of daskcast alike, whatever the text holds; credentials are left out."""
+    names = ("", "daskcast", "distributed")
+    before = [
+        (logger, list(logger.handlers), logger.level, logger.propagate)
+        for logger in map(logging.getLogger, names)
+    ]
+    try:
+        preload.dask_setup(None)
+        logging.getLogger("distributed.worker").warning("a\nb https://me:word@host/x")
+        logging.getLogger("daskcast.task").info("done")
+    finally:
+        for logger, handlers, level, propagate in before:
+            logger.handlers[:], logger.propagate = handlers, propagate
+            logger.setLevel(level)
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["logger"] for record in records] == ["distributed.worker", "daskcast.task"]
+    assert records[0]["message"].startswith("a\nb https://")
+    assert "word" not in records[0]["message"]
