@@ -35,7 +35,7 @@ from tornado.ioloop import PeriodicCallback
 
 from daskcast.blas import blas_at_one
 from daskcast.config import KUBERNETES, RunOptions
-from daskcast.errors import ClusterError
+from daskcast.errors import ClusterError, StoreError
 from daskcast.kubernetes_options import KubernetesOptions
 from daskcast.panel import FolderBatch
 from daskcast.pool import ProcessPool
@@ -156,7 +156,9 @@ def open_cluster(
         elif kind == "local":
             yield _open_local(options, stack, on_warm_up)
         elif kind == KUBERNETES:
-            yield _open_pods(options, stack, on_warm_up)
+            pods = _open_pods(options, stack)
+            _use_client(pods, stack, on_warm_up)
+            yield pods
         else:
             yield _connect(kind, stack, on_warm_up)
 
@@ -320,12 +322,12 @@ def kubernetes(
         kubernetes=KubernetesOptions.of({"image": image, **pods}),
     )
     with ExitStack() as stack:
-        yield _open_pods(options, stack)
+        client = _open_pods(options, stack)
+        _check_client(client)
+        yield client
 
 
-def _open_pods(
-    options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], None] = lambda: None
-) -> Client:
+def _open_pods(options: RunOptions, stack: ExitStack) -> Client:
     from daskcast.k8s.opening import started  # noqa: PLC0415 - of an extra
 
     pods = stack.enter_context(
@@ -336,7 +338,6 @@ def _open_pods(
         )
     )
     _logs_of_pods[pods.client] = pods.logs
-    _use_client(pods.client, stack, on_warm_up)
     client: Client = pods.client
     return client
 
@@ -393,6 +394,14 @@ def _check_certificates(address: str) -> None:
 
 
 def _use_client(client: Client, stack: ExitStack, on_warm_up: Callable[[], None]) -> None:
+    _check_client(client)
+    on_warm_up()
+    _prepare_workers(client, own=False)
+    stack.callback(_forget, client)
+
+
+def _check_client(client: Client) -> None:
+    """Refuse a client that is of no use, or whose cluster runs other versions."""
     if client.asynchronous:
         raise ClusterError(
             "the Dask client is asynchronous; give one made without asynchronous=True"
@@ -408,9 +417,6 @@ def _use_client(client: Client, stack: ExitStack, on_warm_up: Callable[[], None]
     problems = mismatches(versions)
     if problems:
         raise ClusterError(*problems)
-    on_warm_up()
-    _prepare_workers(client, own=False)
-    stack.callback(_forget, client)
 
 
 def _prepare_workers(client: Client, *, own: bool) -> None:
@@ -421,8 +427,11 @@ def _prepare_workers(client: Client, *, own: bool) -> None:
 
 
 def _forget(client: Client) -> None:
-    """Leave the workers as they were; a client that is lost by now has none."""
-    with suppress(OSError, TimeoutError, ClosedClientError):
+    """Leave the workers as they were; a client that is lost by now has none.
+
+    Nothing is left to do, either, where another run on the same cluster ended before.
+    """
+    with suppress(OSError, TimeoutError, ClosedClientError, ValueError):
         client.unregister_worker_plugin(_Preparation.name)
 
 
@@ -496,5 +505,5 @@ def _trouble(data: FolderBatch) -> str:
 def _read_back(folder: RunFolder, name: str) -> bytes:
     try:
         return folder.files.read(name)
-    except OSError:
+    except (OSError, StoreError):  # StoreError: what opens such a place is not installed there
         return b""

@@ -38,7 +38,7 @@ from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import open_source
 from daskcast.progress import Clock, Counts, Progress, RunSummary
-from daskcast.redact import redacted_tags
+from daskcast.redact import redact_uri, redacted_tags
 from daskcast.remaining import Remaining
 from daskcast.report import write_report
 from daskcast.store import RunFolder, check_same, only_one, roll_call
@@ -72,6 +72,9 @@ MEMORY_SHARE = 0.8
 
 LOCK_WAIT_S = 10.0
 """How long a run waits for another that is ending, or whose workers are, in the same folder."""
+
+MOST_OF_POD = 38
+"""Characters of a pod's name in that of its log file."""
 
 N_LOGGED = 10_000
 """Most records kept of this process."""
@@ -185,27 +188,17 @@ class _Stages:
 
     def is_begun(self) -> bool:
         """Tell whether there is a run to go on with, where the options leave it open."""
-        if not self.options.resume_if_begun:
-            return False
-        try:
-            RunFolder.open(self.url)
-        except StoreError:
-            return False
-        return True
+        return self.options.resume_if_begun and RunFolder.is_at(self.url)
 
     def look_for_run(self) -> None:
         """Open the run to go on with; refuse early a folder that holds one."""
         if self.goes_on:
             self.folder = RunFolder.open(self.url)
-            return
-        try:
-            found = RunFolder.open(self.url)
-        except StoreError:  # no run, as it should be; creating the folder has the last word
-            return
-        raise StoreError(
-            f"the folder {found.place} holds a run; give another folder, or go on with that run: "
-            f"--resume (in a call resume=True)"
-        )
+        elif RunFolder.is_at(self.url):  # creating the folder has the last word
+            raise StoreError(
+                f"the folder {redact_uri(absolute(self.url))} holds a run; give another folder, "
+                f"or go on with that run: --resume (in a call resume=True)"
+            )
 
     def be_the_only_one(self, stack: ExitStack) -> None:
         """Keep others from this folder; what they did until now is seen."""
@@ -436,7 +429,7 @@ class _Stages:
             if records:
                 self.folder.write_logs(f"driver-{now}", records)
             for pod, told in self.read_pods().items():
-                self.folder.write_logs(f"pod-{pod}-{now}", told)
+                self.folder.write_logs(f"pod-{_end_of(pod)}-{now}", told)
         except OSError as error:  # a full disk; what stopped the run matters more
             logger.warning("the log of this process could not be kept: %s", error)
 
@@ -452,6 +445,11 @@ class _Stages:
         began = self.work_began
         seconds = 0.0 if began is None else time.perf_counter() - began
         self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
+
+
+def _end_of(pod: str) -> str:
+    """Give what tells a pod from the others: the end of its name, which may be long."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", pod[-MOST_OF_POD:])
 
 
 def check_models(config: ForecastConfig) -> None:

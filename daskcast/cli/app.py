@@ -185,7 +185,7 @@ def track(run_folder: str, **flags: Any) -> None:
 
     logging_of_runs.configure_console()
 
-    with _terminated_as_interrupted(), ProgressLine(sys.stderr) as line:
+    with terminated_as_interrupted(), ProgressLine(sys.stderr) as line:
 
         def on_progress(n_sent: int, n_expected: int) -> None:
             line(Progress("tracking", Counts(n_expected), n_tracked=n_sent))
@@ -210,7 +210,7 @@ def prune(keep: int, experiment: str, tracking_uri: str | None, yes: bool) -> No
     from daskcast.tracking.prune import delete_runs, old_runs
 
     logging_of_runs.configure_console()
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         found = old_runs(keep, experiment=experiment, tracking_uri=tracking_uri)
         for run in found:
             click.echo(old_run_text(run))
@@ -268,7 +268,7 @@ def _forecast(
     line = ProgressLine(LogStream() if log_json else sys.stderr)
     say = LogStream().write if log_json else click.echo
     try:
-        with _terminated_as_interrupted(), line:
+        with terminated_as_interrupted(), line:
             summary = pipeline.run(data, config, replace(options, out=out), on_progress=line)
     except (StoppedError, KeyboardInterrupt) as error:
         raise _EndError(
@@ -291,8 +291,10 @@ def _how_to_go_on(ctx: click.Context, out: str) -> str:
     from daskcast.store import RunFolder
 
     try:
-        RunFolder.open(out)
-    except StoreError:
+        begun = RunFolder.is_at(out)
+    except StoreError:  # a store that is away is mostly what stopped the run
+        begun = True
+    if not begun:
         return "nothing was begun; the same command starts again"
     given = [arg for arg in ctx.meta[_ARGS] if arg not in {"--resume", "--retry-failed"}]
     if not any(arg == "--out" or arg.startswith("--out=") for arg in given):
@@ -305,7 +307,7 @@ def _how_to_go_on(ctx: click.Context, out: str) -> str:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """Let SIGTERM end a run as Ctrl-C does: what is finished is kept."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 from daskcast.errors import DataError
 from daskcast.panel import frequency, limits
 from daskcast.panel.columns import count_ids, missing_columns, quote, shorten, target_type_problems
+from daskcast.panel.distant import found_in, last_bytes, opened_bytes
 from daskcast.panel.rows import offsets_of
 from daskcast.panel.times import (
     disguised_dates,
@@ -141,7 +141,7 @@ def opened(url: str, columns: Columns) -> Iterator[Any]:
     DataError
         Where opening it alone would take too much.
     """
-    with fsspec.open(url, "rb") as file:
+    with opened_bytes(url) as file:
         limits.check_footer(file)
         with pq.ParquetFile(file) as parquet:
             limits.check_columns(parquet.metadata.num_columns)
@@ -164,12 +164,13 @@ def list_files(path: str) -> list[File]:
     Raises
     ------
     DataError
-        Where there are none.
+        Where there are none, or the folder cannot be listed.
     """
-    fs, root = fsspec.core.url_to_fs(path)
-    found = {
-        name[len(root) :].lstrip("/"): info for name, info in fs.find(root, detail=True).items()
-    }
+    try:
+        fs, root, infos = found_in(path)
+    except (ImportError, OSError, ValueError) as error:
+        raise DataError(f"cannot list {quote(path)}: {printable(error)}") from error
+    found = {name[len(root) :].lstrip("/"): info for name, info in infos.items()}
     seen = {
         name: info
         for name, info in found.items()
@@ -280,10 +281,8 @@ def _bounds(meta: Any, name: str) -> Ints:
 
 
 def _footer(file: File) -> str:
-    fs, path = fsspec.core.url_to_fs(file.url)
-    tail = fs.cat_file(path, start=file.size - _TAIL, end=file.size)
-    length = int.from_bytes(tail[:4], "little")
-    footer = fs.cat_file(path, start=max(file.size - _TAIL - length, 0), end=file.size)
+    length = int.from_bytes(last_bytes(file.url, file.size, _TAIL)[:4], "little")
+    footer = last_bytes(file.url, file.size, _TAIL + length)
     return hashlib.blake2b(footer, digest_size=16).hexdigest()
 
 

@@ -18,14 +18,13 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.csv as pcsv
-from fsspec.implementations.local import LocalFileSystem
 
 from daskcast.errors import DataError
 from daskcast.panel import frames, limits
 from daskcast.panel.columns import missing_columns, quote
+from daskcast.panel.distant import opened_bytes, path_here, what_is_at
 from daskcast.panel.folder import FolderSource
 from daskcast.panel.footers import is_parquet, opened
 from daskcast.panel.memory import MemorySource, RawTable
@@ -88,13 +87,12 @@ def open_source(data: object, config: ForecastConfig) -> Source:
 
 def _open_path(path: str, config: ForecastConfig) -> Source:
     try:
-        fs, inner = fsspec.core.url_to_fs(path)
-        is_folder, is_file = fs.isdir(inner), fs.isfile(inner)
+        kind, inner = what_is_at(path)
     except (ImportError, OSError, ValueError) as error:
         raise DataError(f"cannot open {quote(path)}: {printable(error)}") from error
-    if is_folder:
+    if kind == "folder":
         return FolderSource.of(path, config)
-    if not is_file:
+    if not kind:
         raise DataError(f"no file or folder {quote(path)}; check the path")
     if inner.lower().endswith((".csv", ".csv.gz")):
         raw = _read_csv(path, config.columns)
@@ -156,7 +154,7 @@ def _read_csv(path: str, columns: Columns) -> RawTable:
 
 
 def _header(path: str) -> list[str]:
-    with fsspec.open(path, "rb", compression="infer") as file:
+    with opened_bytes(path, compression="infer") as file:
         start = file.read(limits.LONGEST_LINE)
     if len(start) == limits.LONGEST_LINE and not re.search(rb"[\r\n]", start):
         raise DataError(limits.long_line())
@@ -188,13 +186,12 @@ def _parse_csv(path: str, columns: Columns, *, target: Any) -> Any:
 @contextmanager
 def _stream(path: str) -> Iterator[Any]:
     """Open a file for Arrow to read ahead in it; one of this machine without Python's help."""
-    fs, inner = fsspec.core.url_to_fs(path)
-    if isinstance(fs, LocalFileSystem):
+    if (inner := path_here(path)) is not None:
         kind = "gzip" if inner.lower().endswith(".gz") else None
         with pa.input_stream(inner, compression=kind) as file:
             yield file
     else:
-        with fsspec.open(path, "rb", compression="infer") as file, _Tap(file) as tap:
+        with opened_bytes(path, compression="infer") as file, _Tap(file) as tap:
             yield tap
 
 

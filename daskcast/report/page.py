@@ -26,6 +26,7 @@ from daskcast.errors import DaskcastError
 from daskcast.panel import open_source
 from daskcast.records import Status
 from daskcast.report import chart, choose, facts
+from daskcast.store.files import is_local
 from daskcast.store.query import blend_shares
 from daskcast.store.stream import stream
 
@@ -96,7 +97,7 @@ def _source_again(manifest: Mapping[str, Any]) -> Source | None:
     data = facts.part(manifest, "data")
     path = data.get("path")
     try:
-        if not isinstance(path, str) or not Path(path).exists():
+        if not isinstance(path, str) or (is_local(path) and not Path(path).exists()):
             return None
         source = open_source(path, ForecastConfig.from_dict(facts.part(manifest, "config")))
     except (OSError, DaskcastError) as error:

@@ -6,8 +6,9 @@ the files hold or mean (``folder``).
 A local file is written beside its name, synced to the disk, then renamed: under its name there is
 never half a file. An object store has no rename and needs none, as an object appears whole or not
 at all; anywhere else its size, and the checksums of the markers, tell. What fails at such a place
-and may pass is done again (``patience``). Local files go through the functions of the operating
-system: fsspec's cost several times as much.
+and may pass is done again (``patience``), whatever the packages behind fsspec call it
+(``foreign``). Nothing is looked up in what was listed before: others write there, too. Local files
+go through the functions of the operating system: fsspec's cost several times as much.
 """
 
 from __future__ import annotations
@@ -18,24 +19,33 @@ import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from fsspec.core import url_to_fs
+from fsspec import get_filesystem_class
 
 from daskcast.errors import StoreError
+from daskcast.foreign import as_os_error, of_first_answer, reach
 from daskcast.redact import redact_uri
 from daskcast.store.patience import patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+Given = TypeVar("Given")
 
 _LOCAL = ("file://", "local://")
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 
+#: How long a place is asked again for its first answer.
+_AGAIN_S = 5.0
+
 
 class Files(Protocol):
     """Whole files under a root; names are relative, with ``/``."""
+
+    def knock(self) -> None:
+        """See soon whether the place answers; OSError where it does not."""
 
     def read(self, name: str) -> bytes:
         """Give a file's bytes; FileNotFoundError where there is none."""
@@ -88,12 +98,32 @@ def files_at(url: str) -> Files:
     """
     if is_local(url):
         return LocalFiles(absolute(url))
+    place = redact_uri(url)
     try:
         # some connect here
-        filesystem, root = patiently(f"opening {redact_uri(url)}", lambda: url_to_fs(url))
+        filesystem, root = patiently(f"opening {place}", lambda: _reach(url))
     except (ValueError, ImportError) as error:
-        raise StoreError(f"cannot use the run folder {redact_uri(url)}: {error}") from error
+        raise StoreError(f"cannot use the run folder {place}: {error}") from error
     return RemoteFiles(filesystem, root)
+
+
+def _reach(url: str) -> tuple[Any, str]:
+    """Open a filesystem; one over a network of its own, with no memory of what it listed.
+
+    What it does again by itself, around a client that does so, too, would be minutes each time.
+    That of S3 asks for the size before each read, to read what is large in parallel: that doubles
+    the requests, and the parts of a batch are small.
+    """
+    protocol = url.partition("://")[0]
+    if "::" in protocol or not get_filesystem_class(protocol).async_impl:
+        found = reach(url)
+    else:
+        found = reach(url, use_listings_cache=False)
+        if hasattr(found[0], "retries"):
+            found[0].retries = 1
+        if "s3" in found[0].protocol:
+            found[0].max_concurrency = 1
+    return found
 
 
 class LocalFiles:
@@ -107,6 +137,9 @@ class LocalFiles:
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
+
+    def knock(self) -> None:
+        """Do nothing: a disk answers."""
 
     def read(self, name: str) -> bytes:
         """Give a file's bytes."""
@@ -215,23 +248,48 @@ class RemoteFiles:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
+    def _do(self, what: str, name: str, operation: Callable[[str], Given]) -> Given:
+        path = self._path(name)
+        told = f"{what} {self._filesystem.unstrip_protocol(path)}"
+        return patiently(told, lambda: as_os_error(lambda: operation(path)), place=self._root)
+
+    def knock(self) -> None:
+        """List the root once: a wrong address or wrong keys are told soon, and in words."""
+        limit = of_first_answer(self._filesystem)
+        patiently(
+            f"asking {self._filesystem.unstrip_protocol(self._root)}",
+            lambda: as_os_error(lambda: self._list(self._root, **limit)),
+            place=self._root,
+            within_s=_AGAIN_S,
+        )
+
     def read(self, name: str) -> bytes:
         """Give a file's bytes."""
-        path = self._path(name)
-        return patiently(f"reading {path}", lambda: bytes(self._filesystem.cat_file(path)))
+        return self._do("reading", name, self._get)
+
+    def _get(self, path: str) -> bytes:
+        self._filesystem.invalidate_cache()
+        return bytes(self._filesystem.cat_file(path))
 
     def write(self, name: str, data: bytes) -> None:
         """Put a whole file, and see that all of it arrived."""
-        path = self._path(name)
-        patiently(f"writing {path}", lambda: self._put(path, data))
+        self._do("writing", name, lambda path: self._put(path, data))
 
     def _put(self, path: str, data: bytes) -> None:
-        """Write once; make the folder only where the place asks for one."""
+        """Write once; make the folder only where the place asks for one.
+
+        A path that begins with no slash begins with a bucket, and what was asked for is that: the
+        folder of a mistyped URL would be a new bucket.
+        """
         try:
-            self._filesystem.pipe_file(path, data)
+            told = self._filesystem.pipe_file(path, data)
         except FileNotFoundError:
+            if not path.startswith("/"):
+                raise
             self._filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-            self._filesystem.pipe_file(path, data)
+            told = self._filesystem.pipe_file(path, data)
+        if isinstance(told, dict) and told.get("ETag"):  # the receipt of S3, for a whole object
+            return
         found = self._about(path)
         size = None if found is None else found.get("size")
         if found is None or (size is not None and size != len(data)):
@@ -245,18 +303,16 @@ class RemoteFiles:
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        path = self._path(name)
         with suppress(FileNotFoundError):
             if self.exists(name):
-                patiently(f"removing {path}", lambda: self._filesystem.rm_file(path))
+                self._do("removing", name, self._filesystem.rm_file)
 
     def exists(self, name: str) -> bool:
         """Tell whether there is such a file, not trusting what was listed before.
 
         Not by ``isfile``: to that of fsspec, a file that could not be looked for is none.
         """
-        path = self._path(name)
-        found = patiently(f"looking for {path}", lambda: self._about(path))
+        found = self._do("looking for", name, self._about)
         return found is not None and found["type"] == "file"
 
     def _about(self, path: str) -> dict[str, Any] | None:
@@ -268,16 +324,15 @@ class RemoteFiles:
 
     def names(self, folder: str) -> list[str]:
         """Name the files in a subfolder."""
-        path = self._path(folder)
-        found = patiently(f"listing {path}", lambda: self._list(path))
+        found = self._do("listing", folder, self._list)
         return sorted(
             entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file"
         )
 
-    def _list(self, path: str) -> list[dict[str, Any]]:
+    def _list(self, path: str, **options: Any) -> list[dict[str, Any]]:
         self._filesystem.invalidate_cache()
         try:
-            return list(self._filesystem.ls(path, detail=True))
+            return list(self._filesystem.ls(path, detail=True, **options))
         except FileNotFoundError:
             return []
 

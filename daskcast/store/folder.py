@@ -33,7 +33,6 @@ from daskcast.store.layout import (
     check_name,
     holds_a_run,
     is_orphan,
-    marker_name,
     marker_of,
     refuse_used,
     verified,
@@ -112,8 +111,9 @@ class RunFolder:
         """
         url = absolute(url)
         folder = cls(url, *manifests.columns_of(manifest))
-        files = folder.files
         try:
+            files = folder.files
+            files.knock()
             refuse_used(files, folder.place)
             files.make_folders(("", *FOLDERS))
             files.create(MANIFEST, manifests.to_bytes(manifest))
@@ -122,6 +122,23 @@ class RunFolder:
         except OSError as error:
             raise StoreError(f"cannot make the run folder {folder.place}: {error}") from error
         return folder
+
+    @staticmethod
+    def is_at(url: str) -> bool:
+        """Tell whether a run is there, whole or damaged.
+
+        Raises
+        ------
+        StoreError
+            The place does not answer, lets nobody in, or is of an unknown kind.
+        """
+        url = absolute(url)
+        try:
+            files = files_at(url)
+            files.knock()
+            return files.exists(MANIFEST)
+        except OSError as error:
+            raise StoreError(f"cannot use the run folder {redact_uri(url)}: {error}") from error
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -133,12 +150,12 @@ class RunFolder:
             There is no run, its manifest is damaged, or its format is unknown.
         """
         url = absolute(url)
-        return cls(url, *manifests.columns_of(manifests.read(files_at(url), redact_uri(url))))
+        return cls(url, *manifests.columns_of(manifests.read(url)))
 
     @property
     def manifest(self) -> dict[str, Any]:
         """The content of ``run.json``, read now."""
-        return manifests.read(self.files, self.place)
+        return manifests.read(self.url)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace ``run.json``; credentials in URIs are removed."""
@@ -248,7 +265,7 @@ class RunFolder:
 
     def _kept(self, files: Files, batch: str, results: Sequence[EntityResult]) -> Marker | None:
         """Give the marker where this very work is durable already."""
-        old = verified(files, batch) if files.exists(marker_name(batch)) else None
+        old = verified(files, batch)
         if old is None:
             return None
         new = Marker.of(batch, results, {})

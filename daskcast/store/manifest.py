@@ -15,7 +15,8 @@ import reprlib
 from typing import TYPE_CHECKING, Any
 
 from daskcast.errors import StoreError
-from daskcast.redact import redacted
+from daskcast.redact import redact_uri, redacted
+from daskcast.store.files import files_at
 from daskcast.store.layout import MANIFEST
 from daskcast.store.marker import FORMAT
 from daskcast.store.schema import to_json
@@ -23,7 +24,6 @@ from daskcast.store.schema import to_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from daskcast.store.files import Files
     from daskcast.store.schema import TimeKind
 
 _ABSENT = object()
@@ -64,9 +64,12 @@ def from_bytes(data: bytes, place: str) -> dict[str, Any]:
     return manifest
 
 
-def read(files: Files, place: str) -> dict[str, Any]:
+def read(url: str) -> dict[str, Any]:
     """Read the manifest of a folder; StoreError where there is none or it is damaged."""
+    place = redact_uri(url)
     try:
+        files = files_at(url)
+        files.knock()
         data = files.read(MANIFEST)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(

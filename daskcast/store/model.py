@@ -96,6 +96,7 @@ def save_model(
     contents = {name: to_bytes(table) for name, table in tables.items()}
     parts = {name: Part.of(contents[name], tables[name].num_rows) for name in _PARTS}
     try:
+        files.knock()
         _clear(files, place, overwrite=overwrite)
         files.make_folders(("",))
         for name, content in contents.items():
@@ -150,6 +151,7 @@ def _read_part(files: Files, name: str, parts: Mapping[str, Any], place: str) ->
 
 def _read_about(files: Files, place: str) -> dict[str, Any]:
     try:
+        files.knock()
         content = files.read(MODEL)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(

@@ -85,15 +85,36 @@ def test_what_stays_is_raised_at_once(error: OSError, waits: list[float]) -> Non
     assert waits == []
 
 
+def test_what_takes_long_is_not_tried_seven_times(waits: list[float]) -> None:
+    """After its time nothing is tried once more; before the first try has failed it has none."""
+    errors: list[OSError] = [TimeoutError()] * 7
+    with pytest.raises(TimeoutError):
+        patience.patiently("x", failing(errors), within_s=-1)
+    assert (waits, len(errors)) == ([], 6)
+
+
+def test_what_was_given_up_is_asked_once_until_it_answers(waits: list[float]) -> None:
+    """A run that ends because of a store does not wait for it again and again."""
+    errors: list[OSError] = [TimeoutError()] * 10
+    for left in (3, 2, 1):
+        with pytest.raises(TimeoutError):
+            patience.patiently("x", failing(errors), place="bucket/run")
+        assert (len(waits), len(errors)) == (6, left)
+    assert patience.patiently("x", failing([]), place="bucket/run") == "done"
+    assert patience.patiently("x", failing(errors), place="bucket/run") == "done"
+    assert (len(waits), len(errors)) == (7, 0)
+    assert patience.patiently("x", failing([TimeoutError()]), place="another") == "done"
+
+
 def test_the_log_tells_without_secrets(
     waits: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was done again is logged once each, without the credentials of a URL."""
     error = OSError(5, "https://me:hunter2@store/x answered 503")
     with caplog.at_level("INFO", "daskcast"):
-        patience.patiently("reading x", failing([error]))
+        patience.patiently("reading https://me:hunter2@store/x", failing([error]))
     [record] = caplog.records
-    assert "reading x failed, once more" in record.getMessage()
+    assert "reading https://store/x failed, once more" in record.getMessage()
     assert "hunter2" not in record.getMessage()
 
 

@@ -1,0 +1,277 @@
+"""The commands of ``daskcast k8s``: what a run in a Kubernetes cluster needs around it.
+
+Covers their options and how each of them ends. Does not cover manifests, submitting and checking
+(``daskcast.k8s``), which are imported by the command that needs them.
+"""
+
+# ruff: noqa: PLC0415 - heavy modules are imported by the command that needs them
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from daskcast.cli.app import run, terminated_as_interrupted
+from daskcast.cli.arguments import arguments, run_arguments
+from daskcast.cli.options import resolve, run_options
+from daskcast.errors import ConfigError
+from daskcast.redact import redact_text, redacted_args, redacted_tags
+
+if TYPE_CHECKING:
+    from daskcast.config import ForecastConfig, RunOptions
+    from daskcast.k8s.jobs import Work
+    from daskcast.k8s.surroundings import Surroundings
+
+PARTS = ("all", "rbac", "network", "mlflow", "job", "cronjob", "daskjob")
+_NOT_PASSED_ON = {"namespace", "config_file", "dry_run", "run_name", "detach"}
+_UNUSABLE = 2
+
+
+@click.group("k8s")
+def k8s() -> None:
+    """Run in a Kubernetes cluster: manifests, a run, a look at what is missing."""
+
+
+@k8s.command()
+@click.argument("data")
+@run_options
+@click.option(
+    "--part",
+    type=click.Choice(PARTS),
+    default="all",
+    show_default=True,
+    help="Which manifests; all has no job, but the cronjob.",
+)
+@click.option("--schedule", help="Of the CronJob.  [default: 0 6 2 * *, the 2nd of each month]")
+@click.option("--time-zone", help="Of the schedule.  [default: Etc/UTC]")
+@click.option(
+    "--deadline",
+    type=int,
+    metavar="S",
+    help="Seconds after which a run is given up, retries included.  [default: 86400]",
+)
+@click.option("--server-image", help="Of MLflow.  [default: that of --image, with -server]")
+@click.option("--postgres-image", help="Of its database.  [default: postgres:17]")
+@click.option("--store-image", help="Of its object store.  [default: VersityGW]")
+@click.option(
+    "--artifacts",
+    metavar="s3://BUCKET",
+    help="For its artifacts, a bucket that exists.  [default: an object store of its own]",
+)
+@click.option("--artifacts-endpoint", metavar="URL", help="Of that bucket, if not at Amazon.")
+@click.option("--operator-namespace", help="Of dask-kubernetes.  [default: dask-operator]")
+@click.option(
+    "--egress-port", "egress_ports", type=int, multiple=True, metavar="PORT",
+    help="On which pods reach their data; may be repeated.  [default: 443]",
+)  # fmt: skip
+def render(
+    data: str,
+    config_file: str | None,
+    dry_run: bool,  # noqa: ARG001 - nothing is done anyway
+    part: str,
+    **flags: Any,
+) -> None:
+    """Print manifests of all that forecasting DATA needs, to `kubectl apply`.
+
+    Namespace and rights, network policies, MLflow with its stores, and a CronJob that runs the
+    command line as a DaskJob. Nothing is contacted; the options are those of `daskcast run`.
+    """
+    from daskcast.k8s.render import render as write
+
+    around_flags = {name: flags.pop(name) for name in _AROUND}
+    config, options = _resolved(flags, config_file)
+    namespace = options.kubernetes.namespace
+    if namespace is None:
+        raise ConfigError("the namespace is missing: give --namespace NAME")
+    work = _work(data, config, options, namespace, config_file)
+    around = _around(around_flags, options, namespace)
+    name = f"{work.name}-{_now()}"
+    click.echo(write(work, around, part=part, run=name, suffix=secrets.token_hex(3)), nl=False)
+
+
+_AROUND = (
+    *("schedule", "time_zone", "deadline", "server_image", "postgres_image", "store_image"),
+    *("artifacts", "artifacts_endpoint", "operator_namespace", "egress_ports"),
+)
+
+
+@k8s.command()
+@click.argument("data")
+@run_options
+@click.option(
+    "--run-name",
+    envvar="DASKCAST_RUN",
+    help="Stands for {run} in --out; a run of this name that goes on is followed.  "
+    "[default: EXPERIMENT-UTCTIME]",
+)
+@click.option("--detach", is_flag=True, help="Leave it to itself, and print its name.")  # fmt: skip
+def submit(
+    data: str, config_file: str | None, dry_run: bool, run_name: str | None, detach: bool,
+    **flags: Any,
+) -> None:  # fmt: skip
+    """Forecast DATA by a DaskJob: create it, follow its log, remove it, and end as it ends.
+
+    Exit codes are those of `daskcast run`; what breaks off is 3. `--dry-run` prints the DaskJob.
+    """
+    from daskcast.k8s import submit as submitting
+    from daskcast.k8s.jobs import name_of
+    from daskcast.k8s.objects import connected
+
+    config, options = _resolved(flags, config_file)
+    run_name = run_name or f"{name_of(options.experiment)}-{_now()}"
+    submitting.check_run_name(run_name)
+    if dry_run:
+        namespace = options.kubernetes.namespace or "default"
+        work = _work(data, config, options, namespace, config_file)
+        click.echo(submitting.manifest_text(work, namespace, run_name), nl=False)
+        return
+    with terminated_as_interrupted(), closing(connected(options.kubernetes.namespace)) as api:
+        work = _work(data, config, options, api.namespace, config_file)
+        attempt = submitting.Attempt(work, api, run_name, say=_say)
+        if detach:
+            click.echo(attempt.begin())
+            return
+        code = attempt.follow(write=click.echo)
+    click.get_current_context().exit(code)
+
+
+@k8s.command()
+@click.option("--namespace", help="To look at.  [default: that of the kubeconfig or the pod]")
+@click.option("--image", help="Start it, and compare its versions with those here.")
+@click.option("--tracking-uri", help="MLflow server.  [default: that of the namespace]")
+@click.option(
+    "--secret", "names", multiple=True, metavar="NAME", help="Must be there; may be repeated."
+)
+def check(
+    namespace: str | None, image: str | None, tracking_uri: str | None, names: tuple[str, ...]
+) -> None:
+    """Look at a cluster: what is there, what is missing, and what to do about it.
+
+    Exit code 0 where nothing is missing, else 2.
+    """
+    from daskcast.k8s.check import findings
+
+    well = True
+    looking = findings(namespace, image=image, tracking_uri=tracking_uri, names=names)
+    with terminated_as_interrupted(), closing(looking):
+        for finding in looking:
+            click.echo(finding.line)
+            well = well and finding.well
+    click.get_current_context().exit(0 if well else _UNUSABLE)
+
+
+# -- from options to what runs ---------------------------------------------------------------------
+
+
+def _resolved(flags: dict[str, Any], config_file: str | None) -> tuple[ForecastConfig, RunOptions]:
+    config, options = resolve(flags, config_file, cluster="kubernetes")
+    problems = []
+    if options.cluster != "kubernetes":
+        problems.append(f"a DaskJob runs on Kubernetes; leave --cluster {options.cluster} away")
+    if options.kubernetes.name:
+        problems.append("a DaskJob makes its own cluster; leave --cluster-name away")
+    if problems:
+        raise ConfigError(*problems)
+    return config, options
+
+
+def _work(
+    data: str, config: ForecastConfig, options: RunOptions, namespace: str, config_file: str | None
+) -> Work:
+    """Say what runs in the cluster; refuse what a pod cannot have."""
+    from daskcast.k8s.jobs import CONFIG_FILE, CONFIG_FOLDER, Work, name_of
+    from daskcast.k8s.surroundings import tracking_uri_of
+
+    ours = tracking_uri_of(namespace)
+    own_mlflow = options.tracking and options.tracking_uri in (None, ours)
+    if own_mlflow:
+        options = dataclasses.replace(options, tracking_uri=ours)
+    config_text = Path(config_file).read_text(encoding="utf-8") if config_file else None
+    how = ["--log-json"] if click.get_current_context().params.get("log_json") else []
+    run_args = ("daskcast", "run", data, *run_arguments(run, config, options), *how)
+    submit_args = ["daskcast", "k8s", "submit", data, *_given()]
+    if config_text is not None:
+        submit_args += ["--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"]
+    problems = [*_places(data, options), *_credentials(submit_args, options, config_text)]
+    if problems:
+        raise ConfigError(*problems)
+    return Work(
+        name=name_of(options.experiment),
+        options=options,
+        run_args=run_args,
+        submit_args=tuple(submit_args),
+        config=config_text,
+        own_mlflow=own_mlflow,
+    )
+
+
+def _given() -> list[str]:
+    """Give the options of the command line as ``daskcast k8s submit`` takes them."""
+    ctx = click.get_current_context()
+    given = {
+        name: value
+        for name, value in ctx.params.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        and name not in _NOT_PASSED_ON
+    }
+    return arguments(submit, given)
+
+
+def _places(data: str, options: RunOptions) -> list[str]:
+    from daskcast.store.files import is_local
+
+    problems = []
+    if is_local(data) and not data.startswith("/"):
+        problems.append(
+            f"pods do not see {data!r} of this folder: give a URL such as s3://BUCKET/{data}, or "
+            "the full path that it has in the image"
+        )
+    if options.out is None or is_local(options.out):
+        problems.append(
+            "the run folder must outlive the pods: give --out with a URL, such as "
+            f"s3://BUCKET/runs/{{run}}; found {options.out!r}"
+        )
+    return problems
+
+
+def _credentials(args: list[str], options: RunOptions, config: str | None) -> list[str]:
+    """Refuse what would put a secret into a manifest."""
+    pods = options.kubernetes
+    found = [
+        f"{of}.env" for of, pod in (
+            ("scheduler", pods.scheduler), ("worker", pods.worker), ("driver", pods.driver),
+        ) if redacted_tags(pod.env) != dict(pod.env)
+    ]  # fmt: skip
+    texts = {"the command line": redacted_args(args) == args}
+    texts["the config file"] = redact_text(config or "") == (config or "")
+    texts["tags"] = redacted_tags(options.tags) == dict(options.tags)
+    found += [name for name, clean in texts.items() if not clean]
+    if not found:
+        return []
+    return [
+        f"a credential in {', '.join(found)} would stand in the manifest: make a Secret of it with "
+        "kubectl create secret, and name that with --secret"
+    ]
+
+
+def _around(flags: dict[str, Any], options: RunOptions, namespace: str) -> Surroundings:
+    from daskcast.k8s.surroundings import Surroundings, server_image_of
+
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    if "server_image" not in given:
+        given["server_image"] = server_image_of(options.kubernetes.image or "")
+    return Surroundings(namespace=namespace, **given)
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dt%H%M%Sz}"
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)

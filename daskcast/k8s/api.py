@@ -1,0 +1,365 @@
+"""Requests to the API of a Kubernetes cluster: plain dicts, from any thread, each with a limit.
+
+Covers who we are there (kubeconfig or pod, as ``KubeCluster`` itself finds it), the namespace, and
+the few requests that starting, watching and removing a Dask cluster takes. Does not cover what the
+answers mean (``why``) or when something is asked (``watch``, ``opening``).
+
+All requests run on one event loop in a daemon thread, which the watch and the logs share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import ssl
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from daskcast.errors import ClusterError
+from daskcast.k8s.spec import API_VERSION, NAME_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+REQUEST_S = 10
+"""For one answer; kr8s itself has no limit."""
+
+PATIENCE_S = 25
+"""For a request with all that kr8s does about it: signing in again, which may run a program."""
+
+UNREACHABLE = 0
+NO_ACCOUNT = -1
+"""Statuses of what never got an answer: beside those of HTTP."""
+
+FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
+_TOO_MANY, _BROKEN = 429, 500
+
+_APPS = "apps/v1"
+_MERGE = {"Content-Type": "application/merge-patch+json"}
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_AUTH_ERRORS = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError)
+
+
+class RefusedError(Exception):
+    """The API did not do what it was asked.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP, or ``UNREACHABLE``, or ``NO_ACCOUNT``.
+    text : str
+        Its own words.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.status})"
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed in a moment."""
+        return self.status in (UNREACHABLE, _TOO_MANY) or self.status >= _BROKEN
+
+
+def need_dask_kubernetes() -> None:
+    """Refuse where the extra is not installed.
+
+    Raises
+    ------
+    ClusterError
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("dask_kubernetes", "kr8s")):
+        raise ClusterError(
+            "a cluster on Kubernetes needs dask-kubernetes, which is not installed: "
+            'pip install "daskcast[kubernetes]"'
+        )
+
+
+class Kubernetes:
+    """The API of a cluster, seen from one namespace; close it.
+
+    Parameters
+    ----------
+    namespace : str, optional
+        None is that of the kubeconfig's context, or of the pod that this runs in.
+
+    Raises
+    ------
+    RefusedError
+        Where there is no account, or no answer.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="daskcast-kubernetes", daemon=True
+        )
+        self._thread.start()
+        self._api: Any = None
+        self.server = ""
+        self.namespace = namespace or ""
+        try:
+            self._wait(self._sign_in())
+        except BaseException:
+            self.close()
+            raise
+
+    async def _sign_in(self) -> None:
+        import kr8s.asyncio  # noqa: PLC0415 - optional, and heavy
+        import yaml  # noqa: PLC0415 - only needed for its exception
+
+        # What kr8s.asyncio.api() makes, but at hand where signing in fails, so that it is closed.
+        self._api = kr8s.asyncio.Api(bypass_factory=True)
+        try:
+            await _answered(_awaited(self._api))
+        except yaml.YAMLError as error:
+            raise RefusedError(NO_ACCOUNT, _words(error)) from error
+        self._api.timeout = REQUEST_S
+        self.server = str(self._api.auth.server)
+        self.namespace = self.namespace or self._own_namespace()
+
+    def _own_namespace(self) -> str:
+        # Asked of kr8s, a pod would be in `default`: it never reads the pod's own (it finds the
+        # fallback already there), which is dask-kubernetes#921 as well.
+        auth = self._api.auth
+        if auth.active_context:
+            return str(auth.kubeconfig.current_namespace)
+        try:
+            return _POD_NAMESPACE.read_text().strip()
+        except OSError as error:
+            raise RefusedError(
+                NO_ACCOUNT, f"the namespace of this pod cannot be read ({error}); give --namespace"
+            ) from error
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Let something run beside, on the loop of the requests."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _wait(self, work: Coroutine[Any, Any, T], limit_s: float = PATIENCE_S) -> T:
+        future = self.begin(asyncio.wait_for(work, limit_s))
+        try:
+            return future.result()
+        except TimeoutError as error:
+            raise RefusedError(UNREACHABLE, f"no answer within {limit_s:g} s") from error
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End what runs beside, and the thread."""
+        with suppress(OSError, TimeoutError, RuntimeError):
+            self.begin(self._end()).result(2)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        session = getattr(self._api, "_session", None)  # kr8s has no other way to end it
+        if session is not None:
+            await session.aclose()
+
+    # -- one request ---------------------------------------------------------------------------
+
+    async def answer(self, method: str, url: str, *, version: str = "v1", **more: Any) -> Any:
+        """Make a request of our namespace, and give what it answered.
+
+        Parameters
+        ----------
+        method, url, version : str
+            ``url`` is what comes after the namespace.
+        **more
+            As :meth:`kr8s.Api.call_api` has it; ``namespace`` None asks about the whole cluster.
+
+        Returns
+        -------
+        httpx.Response
+
+        Raises
+        ------
+        RefusedError
+        """
+        asked = {"namespace": self.namespace, **more}
+        call = self._api.call_api(method, version=version, url=url, **asked)
+        return await _answered(_entered(call))
+
+    async def items(self, url: str, **more: Any) -> list[dict[str, Any]]:
+        """List objects."""
+        answer = await self.answer("GET", url, **more)
+        found: list[dict[str, Any]] = answer.json().get("items") or []
+        return found
+
+    # -- what is there -------------------------------------------------------------------------
+
+    async def pods_of(self, cluster: str) -> list[dict[str, Any]]:
+        """List the pods of a Dask cluster."""
+        return await self.items("pods", params={"labelSelector": f"{NAME_LABEL}={cluster}"})
+
+    def pods(self, cluster: str) -> list[dict[str, Any]]:
+        """List the pods of a Dask cluster."""
+        return self._wait(self.pods_of(cluster))
+
+    def dask_cluster(self, name: str) -> dict[str, Any] | None:
+        """Give the ``DaskCluster`` object; None where there is none of that name."""
+        try:
+            found: dict[str, Any] = self._wait(
+                self.answer("GET", f"daskclusters/{name}", version=API_VERSION)
+            ).json()
+        except RefusedError as refused:
+            if refused.status == NOT_FOUND and f'"{name}"' in refused.text:
+                return None  # and not the kind of objects that is missing
+            raise
+        return found
+
+    def deployments(self, cluster: str) -> list[dict[str, Any]]:
+        """List the deployments of a Dask cluster."""
+        params = {"labelSelector": f"{NAME_LABEL}={cluster}"}
+        return self._wait(self.items("deployments", version=_APPS, params=params))
+
+    def events(self) -> list[dict[str, Any]]:
+        """List the events of the namespace."""
+        return self._wait(self.items("events"))
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """List the nodes of the cluster; few users may."""
+        return self._wait(self.items("nodes", namespace=None))
+
+    def pods_anywhere(self) -> list[dict[str, Any]]:
+        """List the pods that nodes have, of all namespaces; fewer users may."""
+        alive = "status.phase!=Succeeded,status.phase!=Failed"
+        return self._wait(self.items("pods", namespace=None, params={"fieldSelector": alive}))
+
+    async def log_of(self, pod: str, **params: Any) -> str:
+        """Give what a pod's container wrote; ``params`` as the API has them."""
+        answer = await self.answer("GET", f"pods/{pod}/log", params=params)
+        text: str = answer.content.decode("utf-8", "replace")
+        return text
+
+    def last_lines(self, pod: str, container: str, n: int, *, previous: bool) -> list[str]:
+        """Give the last lines of a container, or of the one before it; none where none are kept."""
+        params: dict[str, Any] = {"container": container, "tailLines": n}
+        if previous:
+            params["previous"] = "true"
+        try:
+            return self._wait(self.log_of(pod, **params)).splitlines()[-n:]
+        except RefusedError:
+            return []
+
+    def try_forwarding(self, pod: str, port: int) -> None:
+        """Open a way to a port of a pod, and close it; KubeCluster would try for ever.
+
+        Raises
+        ------
+        RefusedError
+        """
+        self._wait(self._try_forwarding(pod, port))
+
+    async def _try_forwarding(self, pod: str, port: int) -> None:
+        import httpx_ws  # noqa: PLC0415 - comes with kr8s
+
+        asked = {"ports": str(port), "name": pod, "namespace": self.namespace}
+        where = {"version": "v1", "url": f"pods/{pod}/portforward", "namespace": self.namespace}
+        try:
+            async with self._api.open_websocket(params=asked, **where):
+                pass
+        except httpx_ws.WebSocketUpgradeError as error:
+            url = f"pods/{pod}/portforward"
+            try:
+                await self.answer("GET", url, params=asked)  # the same, with words to read
+            except RefusedError as refused:
+                if refused.status == FORBIDDEN:
+                    raise
+            status = error.response.status_code
+            text = f"{url}: HTTP {status}"
+            if status == FORBIDDEN:  # newer clusters want more for a websocket than for the request
+                text = (
+                    'User "this account" cannot create resource "pods/portforward" in API group "" '
+                    f'in the namespace "{self.namespace}"'
+                )
+            raise RefusedError(status, text) from error
+        except httpx_ws.HTTPXWSException as error:
+            raise RefusedError(UNREACHABLE, _words(error)) from error
+
+    # -- what is changed -----------------------------------------------------------------------
+
+    def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a ``DaskCluster``."""
+        content = json.dumps(manifest)
+        work = self.answer("POST", "daskclusters", version=API_VERSION, content=content)
+        made: dict[str, Any] = self._wait(work).json()
+        return made
+
+    def set_phase(self, cluster: str, phase: str) -> None:
+        """Write the phase of a ``DaskCluster``."""
+        content = json.dumps({"status": {"phase": phase}})
+        url = f"daskclusters/{cluster}"
+        self._wait(self.answer("PATCH", url, version=API_VERSION, content=content, headers=_MERGE))
+
+    def remove(self, cluster: str, uid: str) -> None:
+        """Remove a ``DaskCluster``; not another one that has its name by now."""
+        content = json.dumps({"preconditions": {"uid": uid}, "propagationPolicy": "Background"})
+        url = f"daskclusters/{cluster}"
+        self._wait(self.answer("DELETE", url, version=API_VERSION, content=content))
+
+    def sweep(self, cluster: str) -> None:
+        """Remove what was made for a ``DaskCluster`` that is gone; as far as that is allowed."""
+        params = {"labelSelector": f"{NAME_LABEL}={cluster}"}
+        kinds = [("daskworkergroups", API_VERSION), ("deployments", _APPS), ("services", "v1")]
+        for plural, version in kinds:
+            with suppress(RefusedError):
+                for found in self._wait(self.items(plural, version=version, params=params)):
+                    url = f"{plural}/{found['metadata']['name']}"
+                    self._wait(self.answer("DELETE", url, version=version))
+
+
+async def _awaited(work: Any) -> Any:
+    return await work
+
+
+async def _entered(call: Any) -> Any:
+    async with call as answer:
+        return answer
+
+
+async def _answered(work: Any) -> Any:
+    """Wait for an answer, and tell every way in which there is none as one exception."""
+    import httpx  # noqa: PLC0415 - comes with kr8s
+    import kr8s  # noqa: PLC0415 - optional, and heavy
+
+    try:
+        return await asyncio.wait_for(work, PATIENCE_S)
+    except kr8s.ServerError as error:
+        status = error.response.status_code if error.response is not None else UNREACHABLE
+        raise RefusedError(status, _words(error)) from error
+    except (kr8s.APITimeoutError, TimeoutError) as error:
+        raise RefusedError(UNREACHABLE, f"no answer within {REQUEST_S} s") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ConnectionError) as error:
+        raise RefusedError(UNREACHABLE, _words(error)) from error
+    except _AUTH_ERRORS as error:  # of reading the kubeconfig, or of the program that it names
+        raise RefusedError(NO_ACCOUNT, _words(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def in_cluster() -> bool:
+    """Tell whether this process is in a pod."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ

@@ -1,0 +1,103 @@
+"""Why the API of a Kubernetes cluster refused, in one sentence.
+
+Covers no account, no answer, no right, no operator, no namespace and names that are taken. Does
+not cover making requests (``api``) or pods that do not run (``why``).
+"""
+
+from __future__ import annotations
+
+import re
+
+OPERATOR = (
+    "helm install --repo https://helm.dask.org --create-namespace -n dask-operator "
+    "--generate-name dask-kubernetes-operator"
+)
+"""Installs the operator, with the kinds of objects that it brings."""
+
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 401, 403, 404, 409, 422
+_RIGHT = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]*)" in API group '
+    r'"(?P<group>[^"]*)"(?: in the namespace "(?P<namespace>[^"]*)"| at the cluster scope)?'
+)
+_NAMESPACE = re.compile(r'namespaces? "([\w.-]+)" not found', re.IGNORECASE)
+_TERMINATING = re.compile(r"because it is being terminated")
+_LONGEST = 600
+
+
+def refusal(  # noqa: PLR0911 - a sentence each
+    status: int, text: str, *, doing: str, namespace: str, server: str = ""
+) -> str:
+    """Say why a request was refused, and what to do.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP; 0 is no answer, -1 no account.
+    text : str
+        What the API, or the way to it, said.
+    doing : str
+        What was asked for, such as ``"create the Dask cluster a"``.
+    namespace, server : str
+    """
+    words = " ".join(text.split())[:_LONGEST]
+    at = f" at {server}" if server else ""
+    if status == -1:
+        return (
+            f"no account for a Kubernetes cluster: {words}; set KUBECONFIG, or log in so that "
+            f"`kubectl get pods` answers"
+        )
+    if status == 0:
+        return (
+            f"the Kubernetes API{at} does not answer ({words}): is the cluster up, and can it be "
+            f"reached from here (kubectl get pods)?"
+        )
+    if status == _UNAUTHORIZED:
+        return (
+            f"the Kubernetes API{at} does not accept the account of the kubeconfig ({words}): it "
+            f"may have expired; log in again so that `kubectl get pods` answers"
+        )
+    if read := _NAMESPACE.search(text):
+        return (
+            f"there is no namespace {read[1]}: create it (kubectl create namespace {read[1]}) "
+            f"or mend --namespace"
+        )
+    if _TERMINATING.search(text):
+        return f"the namespace {namespace} is being removed: wait, or name another (--namespace)"
+    if status == _FORBIDDEN:
+        return _no_right(text, words, doing, namespace)
+    if status == _NOT_FOUND:
+        return f"the Dask operator is not installed in this Kubernetes cluster: {OPERATOR}"
+    if status == _CONFLICT:
+        return f"cannot {doing}: the name is taken in namespace {namespace} ({words})"
+    if status == _INVALID:
+        return f"cannot {doing}: Kubernetes finds it invalid: {words}"
+    return f"cannot {doing}: Kubernetes answers {status}: {words}"
+
+
+def _no_right(text: str, words: str, doing: str, namespace: str) -> str:
+    read = _RIGHT.search(text)
+    if read is None:
+        return f"cannot {doing} in namespace {namespace}: {words}"
+    where = f"namespace {read['namespace']}" if read["namespace"] else "the whole cluster"
+    role = "Role" if read["namespace"] else "ClusterRole"
+    return (
+        f"cannot {doing}: {read['user']} may not {read['verb']} {read['resource']} in {where}; a "
+        f"{role} that is bound to this account needs the rule\n{rule(**_rule(read))}"
+    )
+
+
+def _rule(read: re.Match[str]) -> dict[str, str]:
+    return {name: read[name] for name in ("group", "resource", "verb")}
+
+
+def rule(*, group: str, resource: str, verb: str) -> str:
+    """Write a rule of a Role.
+
+    Examples
+    --------
+    >>> print(rule(group="", resource="pods/log", verb="get"))
+        - apiGroups: [""]
+          resources: ["pods/log"]
+          verbs: ["get"]
+    """
+    return f'    - apiGroups: ["{group}"]\n      resources: ["{resource}"]\n      verbs: ["{verb}"]'

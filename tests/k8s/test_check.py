@@ -1,0 +1,413 @@
+"""`daskcast k8s check`: what it says of clusters that lack something, and of one that does not."""
+
+# ruff: noqa: ARG002 - the fake has the methods of the API, and needs not all they are told
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from little_kubernetes import wait_until
+from spaces import SERVER, secret
+
+from daskcast.cli import main
+from daskcast.errors import ClusterError
+from daskcast.k8s import check, probe
+from daskcast.k8s.api import RefusedError
+from daskcast.k8s.objects import _told
+from daskcast.k8s.pods import is_ready
+from daskcast.versions import CLOSE, EXACT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from little_kubernetes import Cluster
+
+KINDS = {"daskclusters", "daskjobs", "daskworkergroups", "daskautoscalers"}
+FORBIDDEN = RefusedError(403, 'pods is forbidden: User "ann" cannot list resource "pods"')
+
+
+def pod(name: str, *, ready: bool = True, namespace: str = "dask-operator") -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    return {
+        "metadata": {"name": name, "namespace": namespace},
+        "status": {"phase": "Running", "conditions": [condition]},
+    }
+
+
+class Fake:
+    """A cluster in which all is well, but for what is changed."""
+
+    def __init__(self) -> None:
+        self.namespace, self.server, self.version = "space", "https://there", "v1.34.1"
+        self.has = set(KINDS)
+        self.operators: Any = [pod("operator-1")]
+        self.servers: Any = [pod("daskcast-mlflow-1", namespace="space")]
+        self.secrets: Any = {"keys": {"data": {"AWS_KEY": base64.b64encode(b"hunter2").decode()}}}
+        self.may_not: set[tuple[str, str]] = set()
+        self.closed = False
+
+    def told(self, refused: RefusedError, doing: str) -> Exception:
+        return _told(refused, doing=doing, namespace=self.namespace, server=self.server)
+
+    def server_version(self) -> str:
+        return self.version
+
+    def kinds(self, version: str) -> set[str]:
+        return self.has
+
+    def all_of(self, plural: str, labels: str, *, everywhere: bool = False) -> Any:
+        found = self.operators if everywhere else self.servers
+        if isinstance(found, RefusedError):
+            raise found
+        return found
+
+    def may(self, verb: str, group: str, resource: str) -> bool:
+        return (verb, resource) not in self.may_not
+
+    def get(self, plural: str, name: str) -> Any:
+        if isinstance(self.secrets, RefusedError):
+            raise self.secrets
+        return self.secrets.get(name)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    found = Fake()
+    monkeypatch.setattr(check, "connected", lambda _: found)
+    return found
+
+
+def told(*args: str, code: int = 0) -> str:
+    done = CliRunner().invoke(main, ["k8s", "check", *args])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def line(text: str, words: str) -> str:
+    [found] = [each for each in text.splitlines() if words in each]
+    return found
+
+
+def test_all_is_well(fake: Fake) -> None:
+    """A line for each thing, all of them ok."""
+    text = told("--secret", "keys")
+    lines = text.splitlines()
+    assert len(lines) > 15
+    assert {each.split()[0] for each in lines} == {"ok"}
+    assert "Kubernetes v1.34.1 at https://there" in lines[0]
+    assert "the secret keys: AWS_KEY" in text
+    assert "hunter2" not in text
+    assert fake.closed
+
+
+@pytest.mark.parametrize("version", ["v1.29.9", "v1.38.0", "v2.0", "strange"])
+def test_a_version_that_nobody_tried_is_a_warning(fake: Fake, version: str) -> None:
+    """It may well work."""
+    fake.version = version
+    assert line(told(), "Kubernetes").startswith("warning")
+    assert "1.30 to 1.37" in told()
+
+
+def test_kinds_that_are_not_there(fake: Fake) -> None:
+    """With the command that installs them."""
+    fake.has = {"daskclusters"}
+    found = line(told(code=2), "helm install")
+    assert found.startswith("missing  the cluster has no daskjobs, daskworkergroups")
+
+
+@pytest.mark.parametrize(
+    ("operators", "code", "words"),
+    [
+        (FORBIDDEN, 0, "unknown  whether the Dask operator runs may not be seen"),
+        ([pod("a", ready=False)], 2, "kubectl logs -n dask-operator a"),
+        ([], 2, "no pod looks like a Dask operator"),
+        ([pod("a", ready=False), pod("b")], 0, "the Dask operator runs: dask-operator/b"),
+    ],
+)
+def test_the_operator(fake: Fake, operators: Any, code: int, words: str) -> None:
+    """Seen where that is allowed."""
+    fake.operators = operators
+    assert words in told(code=code)
+
+
+def test_rights_are_named_one_by_one(fake: Fake) -> None:
+    """With the rule to add; what only eases work is a warning."""
+    fake.may_not = {("create", "daskjobs"), ("create", "pods/portforward"), ("create", "jobs")}
+    text = told(code=2)
+    assert line(text, "may not create daskjobs").startswith("missing")
+    assert line(text, "may not create pods/portforward").startswith("missing")
+    assert line(text, "may not create jobs").startswith("warning")
+    assert '    - apiGroups: ["kubernetes.dask.org"]\n      resources: ["daskjobs"]' in text
+    assert line(text, "may get, list, watch pods in").startswith("ok")
+
+
+def test_secrets(fake: Fake) -> None:
+    """Who runs forecasts may not read them, rightly."""
+    text = told("--secret", "keys", "--secret", "none", code=2)
+    assert line(text, "no secret none").startswith("missing")
+    assert "kubectl create secret generic none -n space" in text
+    fake.secrets = FORBIDDEN
+    assert line(told("--secret", "keys"), "the secret keys").startswith("unknown")
+
+
+@pytest.mark.parametrize(
+    ("servers", "words"),
+    [([], "there is none"), ([pod("daskcast-mlflow-1", ready=False)], "is not ready")],
+)
+def test_mlflow_of_the_namespace(fake: Fake, servers: Any, words: str) -> None:
+    """Where it is missing, what makes it."""
+    fake.servers = servers
+    found = line(told(code=2), "MLflow in the namespace space")
+    assert words in found
+    assert "daskcast k8s render --part mlflow" in found
+
+
+def test_a_refusal_is_one_finding_of_several(fake: Fake) -> None:
+    """The others are looked at all the same."""
+    fake.operators = RefusedError(500, "sorry")
+    text = told(code=2)
+    assert line(text, "cannot look for the operator").startswith("missing")
+    assert "may get, list, watch pods" in text
+
+
+def test_a_cluster_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and exit code 2."""
+
+    def nobody(namespace: str | None) -> Any:
+        raise ClusterError("the Kubernetes API does not answer")
+
+    monkeypatch.setattr(check, "connected", nobody)
+    assert told(code=2) == "missing  the Kubernetes API does not answer\n"
+
+
+# -- MLflow ------------------------------------------------------------------------------------
+
+
+class Server(BaseHTTPRequestHandler):
+    """Answers as it is told to: by path, with a login."""
+
+    statuses: dict[str, int]
+    seen: list[str | None]
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers.get("Authorization"))
+        path = self.path.partition("?")[0]
+        self.send_response(next((c for p, c in self.statuses.items() if p in path), 200))
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, type[Server]]]:
+    kind = type("Told", (Server,), {"statuses": {}, "seen": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", kind
+        http.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("statuses", "level", "words"),
+    [
+        ({}, "ok", "takes many runs in a request"),
+        ({"daskcast/runs": 403}, "ok", "takes many runs in a request"),
+        ({"daskcast/runs": 404}, "warning", "mlflow server --app-name daskcast"),
+        ({"experiments": 401}, "missing", "MLFLOW_TRACKING_USERNAME"),
+        ({"experiments": 403}, "missing", "wants a login (403)"),
+        ({"experiments": 500}, "missing", "takes no requests from here: 500"),
+        ({"health": 503}, "missing", "does not answer from here: 503"),
+    ],
+)
+def test_a_server_that_is_named(
+    fake: Fake, server: Any, statuses: dict[str, int], level: str, words: str
+) -> None:
+    """Its page for health, an account, and the route that takes many runs."""
+    uri, kind = server
+    kind.statuses = statuses
+    found = line(told("--tracking-uri", uri, code=2 if level == "missing" else 0), "MLflow at")
+    assert found.startswith(level)
+    assert words in found
+
+
+def test_the_login_of_the_environment_is_used(
+    fake: Fake, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MLflow itself does; it is not told."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
+    uri, kind = server
+    assert "hunter2" not in told("--tracking-uri", uri)
+    assert kind.seen[-1] == "Basic " + base64.b64encode(b"ann:hunter2").decode()
+
+
+def test_a_server_that_is_not_there(fake: Fake) -> None:
+    """Why there is no answer."""
+    found = line(told("--tracking-uri", "http://127.0.0.1:9", code=2), "MLflow at")
+    assert "refused" in found
+
+
+# -- the image ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answer(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Give what a pod of the image answers."""
+    versions = probe.look([*EXACT, *CLOSE])["versions"]
+    said = {"versions": versions, "mlflow": {"health": "200", "account": "200", "bulk": "200"}}
+
+    class Attempt:
+        def __init__(self, work: Any, api: Any, run: str) -> None:
+            said["work"] = work
+
+        def follow(self, write: Any) -> int:
+            if "raises" in said:
+                raise said["raises"]
+            told = {key: said[key] for key in ("versions", "mlflow")}
+            write(said.get("text", json.dumps(told)))
+            return int(said.get("code", 0))
+
+    monkeypatch.setattr(check, "Attempt", Attempt)
+    return said
+
+
+def test_an_image_that_fits(fake: Fake, answer: dict[str, Any]) -> None:
+    """It runs, has the same versions, and reaches MLflow with the driver's account."""
+    text = told("--image", "a:1", "--secret", "keys")
+    assert line(text, "the image a:1 runs").startswith("ok")
+    assert line(text, "has the versions that are here").startswith("ok")
+    assert "http://daskcast-mlflow.space.svc:5000 answers from a pod of a driver" in text
+    work = answer["work"]
+    assert work.n_workers == 0
+    assert work.pods.driver.secrets == ("keys",)
+
+
+def test_an_image_of_other_versions(fake: Fake, answer: dict[str, Any]) -> None:
+    """A table of what differs."""
+    answer["versions"] = {**answer["versions"], "daskcast": "99.0"}
+    text = told("--image", "a:1", code=2)
+    assert line(text, "other versions").startswith("missing")
+    assert "99.0" in text
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"raises": ClusterError("its image cannot be pulled")}, "its image cannot be pulled"),
+        ({"text": "python: not found", "code": 2}, "python: not found"),
+        ({"text": "no json"}, "no json"),
+    ],
+)
+def test_an_image_that_does_not_run(
+    fake: Fake, answer: dict[str, Any], how: dict[str, Any], words: str
+) -> None:
+    """With what is known about it."""
+    answer.update(how)
+    found = line(told("--image", "a:1", code=2), words)
+    assert found.startswith("missing  the image a:1")
+
+
+# -- a cluster ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def user(
+    kubernetes: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
+    """Give a namespace with what is rendered; calling it makes us a user of it and no more."""
+    plain = ["s3://a/b", "--horizon", "1", "--out", "s3://a/{run}", "--workers", "1"]
+    call = ["k8s", "render", *plain, "--image", "daskcast:test", "--namespace", namespace]
+    kubernetes.apply(CliRunner().invoke(main, [*call, "--part", "rbac"]).output)
+    kubeconfig = kubernetes.user_kubeconfig(namespace, "daskcast")
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+
+    def apply(*things: dict[str, Any]) -> None:
+        kubernetes.apply(things, namespace)
+
+    return apply
+
+
+def looked(*args: str, code: int) -> str:
+    """Run the command in a process of its own, as kr8s keeps who we were."""
+    call = [sys.executable, "-c", "import sys; from daskcast.cli import main; main(sys.argv[1:])"]
+    done = subprocess.run(
+        [*call, "k8s", "check", *args], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_cluster_by_a_user_of_it(namespace: str, user: Any) -> None:
+    """Has all rights that it looks for; does not see the operator; has no MLflow."""
+    text = looked(code=2)
+    assert [each for each in text.splitlines() if each.startswith("missing")] == [
+        line(text, "MLflow in the namespace"),
+    ]
+    assert line(text, "the Dask operator runs").startswith("unknown")
+    assert f"may get, list, watch, create, patch, delete daskjobs in the namespace {namespace}" in (
+        text
+    )
+
+
+def test_another_namespace(user: Any) -> None:
+    """Each right is missing there, with its rule."""
+    text = looked("--namespace", "default", code=2)
+    found = line(text, "daskclusters in the namespace default")
+    assert found.startswith("missing  may not get, list, watch, create, patch, delete")
+    assert 'resources: ["daskclusters"]' in text
+
+
+def test_an_administrator_sees_the_operator(kubernetes: Cluster, namespace: str) -> None:
+    """And that a secret is there, not what is in it."""
+    kubernetes.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "keys", "namespace": namespace},
+            "stringData": {"AWS_KEY": "hunter2"},
+        }
+    )
+    text = looked("--namespace", namespace, "--secret", "keys", code=2)
+    assert line(text, "the Dask operator runs").startswith("ok")
+    assert line(text, "the secret keys").startswith("ok")
+    assert "hunter2" not in text
+
+
+def test_an_image_in_a_cluster(
+    kubernetes: Cluster, namespace: str, user: Any, tmp_path: Path
+) -> None:
+    """It starts, fits, and reaches MLflow with the driver's account; nothing is left of it."""
+    server = SERVER.format(folder=tmp_path)
+    login = {"MLFLOW_TRACKING_USERNAME": "daskcast", "MLFLOW_TRACKING_PASSWORD": "x"}
+    user(*yaml.safe_load_all(server), secret("daskcast-mlflow", login))
+    wait_until(lambda: is_ready(kubernetes.get("pods", namespace, "daskcast-mlflow-0")), 90)
+    text = looked("--image", "daskcast:test", code=0)
+    assert line(text, "the image daskcast:test runs").startswith("ok")
+    assert line(text, "has the versions that are here").startswith("ok")
+    assert line(text, "answers from a pod of a driver").startswith("ok")
+    assert kubernetes.list("daskjobs.kubernetes.dask.org", namespace) == []
+    wait_until(lambda: len(kubernetes.pods(namespace)) == 1, 60)
+
+
+def test_an_image_that_is_not_there(namespace: str, user: Any) -> None:
+    """By the sentence about it, soon."""
+    user(secret("daskcast-mlflow", {"MLFLOW_TRACKING_USERNAME": "a"}))
+    text = looked("--image", "nowhere:1", code=2)
+    found = line(text, "the image nowhere:1 does not run")
+    assert found.startswith("missing")
+    assert "nowhere:1" in found.partition("does not run")[2]

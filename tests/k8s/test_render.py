@@ -1,0 +1,880 @@
+"""What `daskcast k8s render` prints: valid for each version of Kubernetes, without secrets."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask_kubernetes
+import jsonschema
+import kubernetes_validate
+import mlflow
+import pytest
+import yaml
+from click.testing import CliRunner
+from kubernetes_validate import utils
+from little_kubernetes.tools import tool
+from mlflow_server import free_port
+from postgres import RunningPostgres, binaries
+from s3_server import S3Server
+
+from daskcast.cli import main
+from daskcast.config import RunOptions
+from daskcast.errors import ConfigError
+from daskcast.k8s import probe
+from daskcast.k8s.jobs import Work, daskjob, job_name, literal, name_of
+from daskcast.k8s.rbac import DRIVER_RULES, SUBMIT_RULES, USER_RULES
+from daskcast.k8s.surroundings import Surroundings, server_image_of
+from daskcast.kubernetes_options import KubernetesOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
+OUT = "s3://runs/{run}"
+PLAIN = ["s3://sales/daily", "--horizon", "12", "--out", OUT]
+PODS = ["--image", "ghcr.io/me/daskcast:0.1.0", "--namespace", "forecast", "--workers", "4"]
+CASES = {
+    "plain": [],
+    "adaptive": ["--adaptive", "2:40"],
+    "spot": ["--spot", "node.kubernetes.io/lifecycle=spot", "--toleration", "gpu=no:NoSchedule"],
+    "secrets": ["--secret", "s3-keys", "--secret", "more", "--pull-secret", "registry"],
+    "sizes": [
+        *("--worker-cpu", "500m", "--worker-memory", "8Gi", "--threads-per-worker", "2"),
+        *("--scheduler-cpu", "2", "--scheduler-memory", "4Gi", "--idle-timeout", "60"),
+    ],
+    "placed": ["--node-selector", "disk=ssd", "--service-account", "mine"],
+    "untracked": ["--no-tracking"],
+    "elsewhere": ["--tracking-uri", "https://mlflow.example.com:8443"],
+    "bucket": ["--artifacts", "s3://ours/mlflow"],
+    "endpoint": ["--artifacts", "s3://ours", "--artifacts-endpoint", "http://s3.example.com:9000"],
+    "scheduled": ["--schedule", "@weekly", "--time-zone", "Europe/Vienna", "--deadline", "600"],
+    "images": [
+        *("--server-image", "me/server@sha256:" + "0" * 64, "--postgres-image", "pg:16"),
+        *("--store-image", "s3:1", "--operator-namespace", "dask", "--egress-port", "9000"),
+    ],
+    "options": [
+        *("--level", "50,99.5", "--models", "ets,mine.models:Own", "--gaps", "fail", "--strict"),
+        *("--experiment", "Sales of 2026!", "--tag", "team=network", "--seed", "7", "--freq", "MS"),
+    ],
+    "retried": ["--retry-failed"],
+}  # fmt: skip
+EVERYTHING = ("rbac", "network", "mlflow", "job", "cronjob", "daskjob")
+
+
+@functools.cache
+def rendered(*args: str, part: str = "all", code: int = 0) -> str:
+    """Give what the command prints, with no cluster to ask."""
+    call = ["k8s", "render", *PLAIN, *PODS, "--part", part, *args]
+    done = CliRunner().invoke(main, call, env={"KUBECONFIG": "/nowhere"})
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def objects(*args: str, part: str = "all") -> list[dict[str, Any]]:
+    return list(yaml.load_all(rendered(*args, part=part), yaml.CSafeLoader))
+
+
+def one(kind: str, *args: str, part: str = "all", name: str = "") -> dict[str, Any]:
+    """Give the only object of a kind."""
+    found = [
+        thing
+        for thing in objects(*args, part=part)
+        if thing["kind"] == kind and name in thing["metadata"]["name"]
+    ]
+    assert len(found) == 1, [thing["metadata"]["name"] for thing in found]
+    return found[0]
+
+
+def pods_in(thing: Any) -> Iterator[dict[str, Any]]:
+    """Give the specs of pods at any depth."""
+    if isinstance(thing, dict):
+        if "containers" in thing:
+            yield thing
+        for part in thing.values():
+            yield from pods_in(part)
+    elif isinstance(thing, list):
+        for part in thing:
+            yield from pods_in(part)
+
+
+def containers_of(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod["containers"], *pod.get("initContainers", ())]
+
+
+def env_of(container: dict[str, Any]) -> dict[str, Any]:
+    found = {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+    assert len(found) == len(container["env"])
+    return found
+
+
+# -- schemas -----------------------------------------------------------------------------------
+
+
+def chart() -> Path:
+    folder = "operator/deployment/helm/dask-kubernetes-operator"
+    return Path(dask_kubernetes.__file__).parent / folder
+
+
+@functools.cache
+def schemas() -> dict[str, dict[str, Any]]:
+    """Give the schema of each kind that the operator brings."""
+    found = {}
+    for file in sorted((chart() / "crds").glob("*.yaml")):
+        crd = yaml.load(file.read_text(), yaml.CSafeLoader)
+        found[crd["spec"]["names"]["kind"]] = crd["spec"]["versions"][0]["schema"][
+            "openAPIV3Schema"
+        ]
+    return found
+
+
+def unknown_fields(value: Any, schema: dict[str, Any], path: str = "") -> list[str]:
+    """Name what an API server would silently drop."""
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return []
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [p for i, v in enumerate(value) for p in unknown_fields(v, items, f"{path}[{i}]")]
+    if not isinstance(value, dict):
+        return []
+    known, rest = schema.get("properties", {}), schema.get("additionalProperties")
+    if not known and (rest is not None or not schema.get("properties")):
+        inner = rest if isinstance(rest, dict) else {}
+        return [p for k, v in value.items() for p in unknown_fields(v, inner, f"{path}.{k}")]
+    found = []
+    for key, inner in value.items():
+        here = f"{path}.{key}"
+        if path == "" and key in {"apiVersion", "kind", "metadata"}:
+            continue
+        found += unknown_fields(inner, known[key], here) if key in known else [here]
+    return found
+
+
+def strict(schema: Any) -> Any:
+    """Make of a schema of Kubernetes one of JSON: two kinds of values differ."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: strict(part) for key, part in schema.items()}
+    if schema.get("x-kubernetes-int-or-string"):
+        found.pop("type", None)
+    elif schema.get("nullable") and isinstance(schema.get("type"), str):
+        found["type"] = [schema["type"], "null"]
+    return found
+
+
+@functools.cache
+def validator(kind: str) -> Any:
+    return jsonschema.Draft7Validator(strict(schemas()[kind]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def schemas_are_read_once() -> Iterator[None]:
+    """Keep what kubernetes-validate would read anew, megabytes for each object."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", functools.cache(utils.schema_contents))
+        yield
+
+
+def check(thing: dict[str, Any], version: str) -> None:
+    """Validate an object, and each pod in it, for one version of Kubernetes."""
+    if thing["kind"] in schemas():
+        validator(thing["kind"]).validate(thing)
+        assert unknown_fields(thing, schemas()[thing["kind"]]) == []
+    else:
+        kubernetes_validate.validate(thing, version, strict=True)
+    for pod in map(as_pod, pods_in(thing)):
+        kubernetes_validate.validate(pod, version, strict=True)
+
+
+def as_pod(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec}
+
+
+@functools.cache
+def different_ones() -> list[dict[str, Any]]:
+    """Give each object of all cases and parts once, and the pods of resources of Dask's."""
+    found: dict[str, dict[str, Any]] = {}
+    for args in CASES.values():
+        for part in EVERYTHING:
+            for thing in objects(*args, part=part):
+                whole = [thing]
+                if thing["kind"] in schemas():
+                    validator(thing["kind"]).validate(thing)
+                    assert unknown_fields(thing, schemas()[thing["kind"]]) == []
+                    whole = list(map(as_pod, pods_in(thing)))
+                for each in whole:
+                    found[re.sub(r"-[0-9]{8}t[0-9]{6}z(-[0-9a-f]{6})?", "", json.dumps(each))] = (
+                        each
+                    )
+    return list(found.values())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_valid_for_each_version_of_kubernetes(version: str) -> None:
+    """Strictly: no field that is unknown, misspelled, null or of another type."""
+    assert len(different_ones()) > 60
+    for thing in different_ones():
+        kubernetes_validate.validate(thing, version, strict=True)
+
+
+def test_the_check_itself_finds_what_is_wrong() -> None:
+    """A misspelled field is found in an object, in a pod of a resource of Dask's, and as null."""
+    job = one("DaskJob", part="daskjob")
+    job["spec"]["job"]["spec"]["imagePullSecret"] = []
+    with pytest.raises((AssertionError, kubernetes_validate.ValidationError)):
+        check(job, "1.34")
+    job = one("DaskJob", part="daskjob")
+    job["spec"]["cluster"]["spec"]["worker"]["replicas"] = "two"
+    with pytest.raises(jsonschema.ValidationError):
+        check(job, "1.34")
+    policy = one("NetworkPolicy", part="network", name="daskcast-default")
+    policy["spec"]["podselector"] = None
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check(policy, "1.34")
+
+
+def test_the_chart_of_the_operator_is_valid(tmp_path: Path) -> None:
+    """Helm accepts it, and its objects are valid, as the operator is installed by it."""
+    helm = tool("helm")
+    if helm is None:
+        pytest.skip("helm is not installed")
+    folders = ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")
+    env = {**os.environ, **dict.fromkeys(folders, str(tmp_path))}
+
+    def run(*args: str) -> str:
+        call = [str(helm), *args]
+        return subprocess.run(call, env=env, check=True, capture_output=True, text=True).stdout
+
+    assert "0 chart(s) failed" in run("lint", str(chart()))
+    text = run("template", "dask-operator", str(chart()), "--namespace", "dask-operator")
+    things = [thing for thing in yaml.safe_load_all(text) if thing]
+    assert {"Deployment", "ClusterRole", "ServiceAccount"} <= {thing["kind"] for thing in things}
+    for version in (VERSIONS[0], VERSIONS[-1]):
+        for thing in things:
+            check(thing, version)
+    [pod] = [pod for thing in things for pod in pods_in(thing)]
+    [labels] = [
+        t["spec"]["template"]["metadata"]["labels"] for t in things if "Deploy" in t["kind"]
+    ]
+    assert pod["containers"][0]["securityContext"]["runAsNonRoot"]
+    assert labels["app.kubernetes.io/name"] == "dask-kubernetes-operator"  # as `check` looks for
+
+
+# -- security ----------------------------------------------------------------------------------
+
+_VOLUMES = {
+    *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image"),
+    *("persistentVolumeClaim", "projected", "secret"),
+}
+
+
+def unrestricted(pod: dict[str, Any]) -> list[str]:
+    """Name what the profile "restricted" of the Pod Security Standards forbids."""
+    shared = pod.get("securityContext", {})
+    found = [key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)]
+    for volume in pod.get("volumes", ()):
+        found += sorted(set(volume) - {"name"} - _VOLUMES)
+    for container in containers_of(pod):
+        own = container.get("securityContext", {})
+        both = {**shared, **own}
+        if both.get("runAsNonRoot") is not True or both.get("runAsUser") == 0:
+            found.append("root")
+        if both.get("seccompProfile", {}).get("type") not in {"RuntimeDefault", "Localhost"}:
+            found.append("seccomp")
+        if own.get("allowPrivilegeEscalation") is not False or own.get("privileged"):
+            found.append("privileges")
+        capabilities = own.get("capabilities", {})
+        if "ALL" not in capabilities.get("drop", ()) or capabilities.get("add"):
+            found.append("capabilities")
+        found += ["hostPort" for port in container.get("ports", ()) if "hostPort" in port]
+    return found
+
+
+def all_pods(*args: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give each pod that a part has, with the name of the object it is in."""
+    for part in EVERYTHING:
+        for thing in objects(*args, part=part):
+            for pod in pods_in(thing):
+                yield f"{thing['kind']} {thing['metadata']['name']}", pod
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_pod_is_restricted(case: str) -> None:
+    """Not root, a read-only root, no rights gained, as the namespace itself demands."""
+    names = []
+    for name, pod in all_pods(*CASES[case]):
+        names.append(name)
+        assert unrestricted(pod) == [], name
+        for container in containers_of(pod):
+            assert container["securityContext"]["readOnlyRootFilesystem"], name
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}, name
+            assert container["resources"]["limits"]["memory"], name
+    assert len(names) >= 5
+    labels = one("Namespace", *CASES[case], part="rbac")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_check_of_restricted_pods_finds_root() -> None:
+    """An ordinary pod breaks the four rules of the profile."""
+    pod = {"containers": [{"name": "a"}], "hostNetwork": True, "volumes": [{"hostPath": {}}]}
+    found = unrestricted(pod)
+    assert found == [
+        *("hostNetwork", "hostPath", "root", "seccomp", "privileges", "capabilities"),
+    ]
+
+
+def daskjob_pods(*args: str) -> dict[str, dict[str, Any]]:
+    spec = one("DaskJob", *args, part="daskjob")["spec"]
+    cluster = spec["cluster"]["spec"]
+    return {
+        "driver": spec["job"]["spec"],
+        "scheduler": cluster["scheduler"]["spec"],
+        "worker": cluster["worker"]["spec"],
+    }
+
+
+def test_only_driver_and_submit_have_a_token() -> None:
+    """And none of them the rights of another."""
+    for name, pod in all_pods():
+        account = pod.get("serviceAccountName", "")
+        has_token = pod.get("automountServiceAccountToken") is True
+        assert has_token == (account in {"daskcast-driver", "daskcast-submit"}), name
+    pods = daskjob_pods()
+    assert pods["driver"]["serviceAccountName"] == "daskcast-driver"
+    assert pods["worker"]["serviceAccountName"] == "daskcast-worker"
+    assert pods["scheduler"]["serviceAccountName"] == "daskcast-worker"
+    roles = {t["metadata"]["name"] for t in objects(part="rbac") if t["kind"] == "Role"}
+    assert roles == {"daskcast", "daskcast-submit", "daskcast-driver"}
+
+
+@pytest.mark.parametrize("rules", [USER_RULES, SUBMIT_RULES, DRIVER_RULES])
+def test_roles_name_what_they_allow(rules: tuple[Any, ...]) -> None:
+    """No star, no secrets, no pods made by hand, nothing beyond the namespace."""
+    for group, resources, verbs in rules:
+        assert "*" not in (group, *resources, *verbs)
+        assert not {"secrets", "roles", "rolebindings", "pods/exec"} & set(resources)
+        if "pods" in resources:
+            assert set(verbs) == {"get", "list", "watch"}
+    kinds = {thing["kind"] for thing in objects(part="rbac")}
+    assert not {"ClusterRole", "ClusterRoleBinding"} & kinds
+
+
+def test_only_the_driver_is_somebody_to_mlflow() -> None:
+    """Workers get the secrets of the data and no other; the server's stay on the server."""
+    pods = daskjob_pods("--secret", "s3-keys")
+    ours = [{"secretRef": {"name": "s3-keys"}}]
+    assert pods["worker"]["containers"][0]["envFrom"] == ours
+    assert "envFrom" not in pods["scheduler"]["containers"][0]
+    driver = pods["driver"]["containers"][0]
+    assert driver["envFrom"] == [*ours, {"secretRef": {"name": "daskcast-mlflow"}}]
+    for name, pod in all_pods("--secret", "s3-keys"):
+        holds = json.dumps(pod)
+        on_server = name.startswith(("Deployment daskcast-mlflow", "StatefulSet daskcast-"))
+        assert ("daskcast-mlflow-server" in holds.replace("daskcast-server:", "")) == on_server
+        assert "s3-keys" not in holds or "submit" in holds or name.startswith("DaskJob")
+    elsewhere = daskjob_pods("--tracking-uri", "https://mlflow.example.com")["driver"]
+    [source] = elsewhere["containers"][0]["envFrom"]
+    assert source == {"secretRef": {"name": "daskcast-mlflow", "optional": True}}
+    assert "envFrom" not in daskjob_pods("--no-tracking")["driver"]["containers"][0]
+
+
+def test_no_secret_is_in_what_is_printed() -> None:
+    """No object holds a value of one; the commands that make them draw it anew."""
+    text = rendered("--secret", "s3-keys")
+    assert "kind: Secret" not in text
+    for line in text.splitlines():
+        if re.search(r"(PASSWORD|SECRET_KEY|SECRET_ACCESS_KEY)=", line):
+            assert line.startswith("#")
+            assert "$(openssl rand -hex 24)" in line
+    assert "kubectl create secret generic -n forecast s3-keys" in text
+    for _, pod in all_pods():
+        for container in containers_of(pod):
+            for name, value in env_of(container).items():
+                if re.search("PASS|SECRET|PGUSER|ACCESS_KEY", name):
+                    assert set(value) == {"secretKeyRef"}, name
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--tracking-uri", "https://me:hunter2@mlflow.example.com"],
+        ["--out", "ftp://me:hunter2@host/{run}"],
+        ["--tag", "api_token=hunter2"],
+    ],
+)
+def test_a_credential_on_the_command_line_is_refused(args: list[str]) -> None:
+    """It would stand in a manifest; the message does not repeat it."""
+    told = rendered(*args, code=2)
+    assert "would stand in the manifest" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        'tracking-uri = "https://me:hunter2@mlflow.example.com"',
+        '[kubernetes.worker.env]\nAWS_SECRET_ACCESS_KEY = "hunter2"',
+        '[tags]\npassword = "hunter2"',
+        '# was out = "ftp://me:hunter2@host/x"',
+    ],
+)
+def test_a_credential_in_the_config_file_is_refused(toml: str, tmp_path: Path) -> None:
+    """The file becomes a ConfigMap."""
+    (tmp_path / "run.toml").write_text(toml)
+    told = rendered("--config", str(tmp_path / "run.toml"), code=2)
+    assert "would stand in the manifest" in told
+    assert "hunter2" not in told
+
+
+# -- the run -----------------------------------------------------------------------------------
+
+
+def driver_args(*args: str) -> list[str]:
+    found: list[str] = daskjob_pods(*args)["driver"]["containers"][0]["args"]
+    return found
+
+
+def value(args: list[str], flag: str) -> str:
+    return args[args.index(flag) + 1]
+
+
+def test_the_driver_uses_the_cluster_of_its_daskjob() -> None:
+    """By name, with a run folder of its own, going on where there is something to go on with."""
+    made = one("DaskJob", part="daskjob")
+    args = made["spec"]["job"]["spec"]["containers"][0]["args"]
+    run = made["metadata"]["labels"]["daskcast/run"]
+    assert args[:3] == ["daskcast", "run", "s3://sales/daily"]
+    assert value(args, "--cluster") == "kubernetes"
+    assert value(args, "--cluster-name") == made["metadata"]["name"]
+    assert value(args, "--namespace") == "forecast"
+    assert value(args, "--workers") == "4"
+    assert value(args, "--out") == f"s3://runs/{run}"
+    assert value(args, "--tracking-uri") == "http://daskcast-mlflow.forecast.svc:5000"
+    assert "--resume-if-begun" in args
+    assert "--image" not in args
+    assert made["spec"]["job"]["spec"]["restartPolicy"] == "Never"
+    assert made["metadata"]["name"].startswith(run)
+    assert made["metadata"]["name"] != run
+    assert made["spec"]["cluster"]["spec"]["worker"]["replicas"] == 4
+    assert "idleTimeout" not in made["spec"]["cluster"]["spec"]
+
+
+def parsed(args: list[str]) -> Any:
+    """Give the options that the command reads from arguments."""
+    from daskcast.cli.app import run
+    from daskcast.cli.options import resolve
+
+    ctx = run.make_context("run", list(args))
+    flags = dict(ctx.params)
+    for name in ("data", "dry_run"):
+        flags.pop(name)
+    return resolve(flags, flags.pop("config_file"), cluster="local")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_driver_is_told_all_options(case: str) -> None:
+    """What it reads from its arguments is what was given, but for where it is done."""
+    config, options = parsed(driver_args(*CASES[case])[2:])
+    own = {"--schedule", "--time-zone", "--deadline", "--artifacts", "--artifacts-endpoint"}
+    own |= {"--server-image", "--postgres-image", "--store-image", "--operator-namespace"}
+    own |= {"--egress-port"}
+    pairs = [a for i, a in enumerate(CASES[case]) if a not in own and CASES[case][i - 1] not in own]
+    asked_config, asked = parsed([*PLAIN, *PODS, "--cluster", "kubernetes", *pairs])
+    assert config == asked_config
+    for name in ("workers", "threads_per_worker", "strict", "tags", "experiment", "tracking"):
+        assert getattr(options, name) == getattr(asked, name)
+    assert options.retry_failed == asked.retry_failed
+    assert options.resume_if_begun == (not asked.retry_failed)
+
+
+def test_logs_are_json_where_that_is_asked_for() -> None:
+    """Of the driver, whose log is that of the Job."""
+    assert "--log-json" in driver_args("--log-json")
+    assert "--log-json" not in driver_args()
+    job = one("CronJob", "--log-json")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert "--log-json" in job["containers"][0]["args"]
+
+
+def test_a_config_file_goes_along(tmp_path: Path) -> None:
+    """What submits reads the file; the driver gets all of it as flags."""
+    text = 'models = ["ets"]\nseed = 3\n[kubernetes.worker]\nmemory = "8Gi"\n'
+    (tmp_path / "mine.toml").write_text(text)
+    config = ["--config", str(tmp_path / "mine.toml")]
+    documents = objects(*config)
+    [held] = [t for t in documents if t["kind"] == "ConfigMap" and "run.toml" in t["data"]]
+    assert held["data"]["run.toml"] == text
+    job = one("CronJob", *config)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    container = job["containers"][0]
+    assert value(container["args"], "--config") == "/etc/daskcast/run.toml"
+    assert {"name": "options", "mountPath": "/etc/daskcast"} in container["volumeMounts"]
+    assert {"name": "options", "configMap": {"name": "daskcast"}} in job["volumes"]
+    args = driver_args(*config)
+    assert (value(args, "--models"), value(args, "--seed")) == ("ets", "3")
+    worker = daskjob_pods(*config)["worker"]["containers"][0]
+    assert worker["resources"]["limits"]["memory"] == "8Gi"
+
+
+def test_what_submits_is_told_what_was_given() -> None:
+    """The same options, but for those that only render has, and a name from its Job."""
+    job = one("CronJob", "--seed", "7", "--schedule", "@monthly", "--server-image", "x:1")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert container["args"] == [
+        *("daskcast", "k8s", "submit", "s3://sales/daily", "--horizon", "12", "--seed", "7"),
+        *("--workers", "4", "--out", OUT, "--image", "ghcr.io/me/daskcast:0.1.0"),
+        *("--namespace", "forecast"),
+    ]
+    path = "metadata.labels['batch.kubernetes.io/job-name']"
+    assert env_of(container)["DASKCAST_RUN"] == {"fieldRef": {"fieldPath": path}}
+    assert pod["serviceAccountName"] == "daskcast-submit"
+
+
+def test_exit_codes_decide_what_the_job_does() -> None:
+    """1 and 2 are final, 3 counts and is tried again, a drained node does not count."""
+    for spec in (
+        one("CronJob")["spec"]["jobTemplate"]["spec"],
+        one("Job", part="job")["spec"],
+    ):
+        rules = spec["podFailurePolicy"]["rules"]
+        by_code = {
+            code: rule["action"]
+            for rule in rules
+            for code in rule.get("onExitCodes", {}).get("values", ())
+        }
+        assert by_code == {1: "FailJob", 2: "FailJob", 3: "Count"}
+        assert rules[1] == {
+            "action": "Ignore",
+            "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+        }
+        pod = spec["template"]["spec"]
+        assert {r["onExitCodes"]["containerName"] for r in rules if "onExitCodes" in r} == {
+            pod["containers"][0]["name"]
+        }
+        assert pod["restartPolicy"] == "Never"
+        assert spec["backoffLimit"] == 6
+
+
+def test_the_schedule_is_monthly_unless_said_otherwise() -> None:
+    """One run at a time, each by its own Job."""
+    spec = one("CronJob")["spec"]
+    assert (spec["schedule"], spec["timeZone"]) == ("0 6 2 * *", "Etc/UTC")
+    assert spec["concurrencyPolicy"] == "Forbid"
+    spec = one("CronJob", *CASES["scheduled"])["spec"]
+    assert (spec["schedule"], spec["timeZone"]) == ("@weekly", "Europe/Vienna")
+    assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 600
+
+
+def test_dollars_are_not_variables() -> None:
+    """Kubernetes replaces $(NAME) in arguments; here it is text."""
+    assert value(driver_args("--tag", "a=$(HOME)"), "--tag") == "a=$$(HOME)"
+    assert literal("$$(A) $B") == "$$$(A) $B"
+
+
+# -- the network -------------------------------------------------------------------------------
+
+
+def test_who_may_reach_mlflow() -> None:
+    """Its own database and store, the driver, and pods that say so: not workers."""
+    policy = one("NetworkPolicy", part="network", name="daskcast-mlflow")["spec"]
+    [ingress] = policy["ingress"]
+    kinds = ingress["from"][0]["podSelector"]["matchExpressions"][0]["values"]
+    assert kinds == ["job-runner"]
+    assert ingress["ports"] == [{"protocol": "TCP", "port": 5000}]
+    names = {
+        to["podSelector"]["matchLabels"]["app.kubernetes.io/name"]
+        for rule in policy["egress"]
+        for to in rule.get("to", ())
+    }
+    assert names == {"daskcast-postgres", "daskcast-store"}
+
+
+def test_the_operator_reaches_schedulers() -> None:
+    """From its namespace, at the two ports it asks."""
+    args = ["--operator-namespace", "dask"]
+    policy = one("NetworkPolicy", *args, part="network", name="daskcast-scheduler")["spec"]
+    [rule] = policy["ingress"]
+    wanted = {"kubernetes.io/metadata.name": "dask"}
+    assert rule["from"][0] == {"namespaceSelector": {"matchLabels": wanted}}
+    assert [port["port"] for port in rule["ports"]] == [8786, 8787]
+
+
+def test_an_own_mlflow_elsewhere_can_be_reached() -> None:
+    """The driver gets out at its port; nothing of MLflow is rendered."""
+    args = CASES["elsewhere"]
+    policy = one("NetworkPolicy", *args, part="network", name="daskcast-driver")["spec"]
+    assert {"ports": [{"protocol": "TCP", "port": 8443}]} in policy["egress"]
+    names = [thing["metadata"]["name"] for thing in objects(*args)]
+    assert not [name for name in names if "mlflow" in name or "postgres" in name]
+
+
+def test_a_bucket_of_ones_own_needs_no_store() -> None:
+    """The server uses it, with keys that may be missing where the node has a role."""
+    names = [thing["metadata"]["name"] for thing in objects(*CASES["endpoint"])]
+    assert "daskcast-store" not in names
+    pod = one("Deployment", *CASES["endpoint"])["spec"]["template"]["spec"]
+    [server], [prepare] = pod["containers"], pod["initContainers"]
+    assert value(server["args"], "--artifacts-destination") == "s3://ours"
+    assert env_of(server)["MLFLOW_S3_ENDPOINT_URL"] == "http://s3.example.com:9000"
+    assert env_of(server)["AWS_ACCESS_KEY_ID"]["secretKeyRef"]["optional"] is True
+    assert prepare["args"] == ["python", "-m", "daskcast.mlflow_plugin.prepare"]
+    policy = one("NetworkPolicy", *CASES["endpoint"], part="network", name="daskcast-mlflow")
+    assert {
+        "ports": [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 9000}]
+    } in policy["spec"]["egress"]
+
+
+def test_the_server_is_called_by_its_names() -> None:
+    """MLflow refuses requests that are for another host."""
+    pod = one("Deployment")["spec"]["template"]["spec"]
+    command = pod["containers"][0]["args"]
+    assert value(command, "--app-name") == "daskcast"
+    hosts = value(command, "--allowed-hosts").split(",")
+    assert "daskcast-mlflow.forecast.svc:5000" in hosts
+    assert "*" not in hosts
+    assert "@" not in " ".join(command)
+    [settings] = [t for t in objects(part="mlflow") if t["kind"] == "ConfigMap"]
+    assert "@" not in settings["data"]["auth.ini"]
+
+
+# -- the server, for real ------------------------------------------------------------------------
+
+SECRETS = {
+    "POSTGRES_USER": "postgres",
+    "POSTGRES_PASSWORD": "word-of-postgres",
+    "MLFLOW_AUTH_ADMIN_PASSWORD": "word-of-the-admin",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "word-of-flask",
+    "MLFLOW_TRACKING_USERNAME": "daskcast",
+    "MLFLOW_TRACKING_PASSWORD": "word-of-daskcast",
+}
+
+
+class Rendered:
+    """The pod of the MLflow server, its names replaced by addresses of this machine."""
+
+    def __init__(self, folder: Path, postgres: RunningPostgres, s3: S3Server) -> None:
+        self.pod = one("Deployment")["spec"]["template"]["spec"]
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._secrets = {**SECRETS}
+        self._secrets |= {key: s3.environment[key] for key in s3.environment if "ACCESS" in key}
+        self._names = {
+            "daskcast-postgres:5432": f"127.0.0.1:{postgres.port}",
+            "http://daskcast-store:7070": s3.uri,
+            "/etc/daskcast": str(folder),
+        }
+        [settings] = [t for t in objects(part="mlflow") if t["kind"] == "ConfigMap"]
+        (folder / "auth.ini").write_text(self._here(settings["data"]["auth.ini"]))
+
+    def _here(self, text: str) -> str:
+        for name, address in self._names.items():
+            text = text.replace(name, address)
+        return text
+
+    def env(self, container: dict[str, Any], **more: str) -> dict[str, str]:
+        found = {}
+        for name, value in env_of(container).items():
+            secret = (
+                value if isinstance(value, str) else self._secrets[value["secretKeyRef"]["key"]]
+            )
+            found[name] = self._here(secret)
+        own = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true"}
+        return {**own, **found, "HOME": str(self._folder), "NO_PROXY": "*", **more}
+
+    def prepare(self, **more: str) -> None:
+        [container] = self.pod["initContainers"]
+        call = [sys.executable, *container["args"][1:]]
+        env = self.env(container, **more)
+        subprocess.run(call, env=env, cwd=self._folder, check=True, timeout=400)
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        [container] = self.pod["containers"]
+        args = [self._here(word) for word in container["args"]]
+        args[args.index("0.0.0.0")] = "127.0.0.1"
+        args[args.index("5000")] = str(self.port)
+        args[args.index("--workers") + 1] = "1"
+        assert "word-of" not in " ".join(args)
+        log = self._folder / "server.log"
+        with log.open("wb") as told:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *args], env=self.env(container), cwd=self._folder,
+                stdout=told, stderr=told, start_new_session=True,
+            )  # fmt: skip
+        try:
+            self._wait(process, log)
+            yield self.uri
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
+
+    def _wait(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        end = time.monotonic() + 300
+        while probe.status_of(f"{self.uri}/health") != "200":
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(log.read_text()[-3000:])
+            time.sleep(0.2)
+
+
+def asked_as(uri: str, host: str) -> int:
+    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/experiments/search?max_results=1")
+    request.add_header("Host", host)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.integration
+def test_the_server_as_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bucket and the driver's account are made, twice without harm; it wants the login."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    pytest.importorskip("moto")
+    (tmp_path / "s3").mkdir()
+    with RunningPostgres() as postgres, S3Server(tmp_path / "s3") as s3:
+        server = Rendered(tmp_path, postgres, s3)
+        server.prepare(MLFLOW_TRACKING_PASSWORD="an older word")
+        server.prepare()
+        assert s3.buckets() == ["mlflow"]
+        with server.serving() as uri:
+            nobody = probe.look([], uri)["mlflow"]
+            assert (nobody["health"], nobody["account"], nobody["bulk"]) == ("200", "401", "401")
+            for host, status in (
+                ("daskcast-mlflow.forecast.svc:5000", 401), ("elsewhere.example.com", 403),
+            ):  # fmt: skip
+                assert asked_as(uri, host) == status
+            for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+                monkeypatch.setenv(name, SECRETS[name])
+            client = mlflow.MlflowClient(uri)
+            experiment = client.create_experiment("of-the-driver")
+            run = client.create_run(experiment).info.run_id
+            client.log_text(run, "as it was", "report.html")
+            url = f"{uri}{probe.ROUTE.replace('=0', f'={experiment}')}"
+            assert probe.status_of(url) == "200"
+        kept = [key for key in s3.objects("mlflow") if key.endswith("report.html")]
+        assert len(kept) == 1
+
+
+# -- what is refused, and how it reads -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--image", "Not An Image"], "must be an image"),
+        (["--namespace", "No_Namespace"], "must be the name of a namespace"),
+        (["--out", "runs/here"], "must outlive the pods"),
+        (["--out", "file:///tmp/here"], "must outlive the pods"),
+        (["--out", "s3://runs/always"], "put {run} into --out"),
+        (["--cluster", "threads"], "leave --cluster threads away"),
+        (["--cluster-name", "mine"], "leave --cluster-name away"),
+        (["--schedule", "monthly"], "cron's five fields"),
+        (["--schedule", "0 6 2 *"], "cron's five fields"),
+        (["--time-zone", "UTC+1; rm"], "such as Europe/Vienna"),
+        (["--artifacts", "gs://x"], "a bucket, s3://NAME"),
+        (["--artifacts-endpoint", "http://x:1"], "give both"),
+        (["--artifacts", "s3://abc", "--artifacts-endpoint", "http://me:pw@x"], "without a user"),
+        (["--server-image", "-x"], "server_image must be an image"),
+        (["--egress-port", "0"], "from 1 to 65535"),
+        (["--deadline", "0"], "above 0"),
+        (["--worker-memory", "lots"], "such as 4Gi"),
+        (["--horizon", "0"], "at least 1"),
+    ],
+)
+def test_what_is_wrong_is_said(args: list[str], told: str) -> None:
+    """In a sentence, with exit code 2, and nothing printed that could be applied."""
+    output = rendered(*args, code=2)
+    assert told in output
+    assert "apiVersion" not in output
+    assert "Traceback" not in output
+
+
+def test_paths_of_this_machine_are_refused() -> None:
+    """All problems at once."""
+    call = ["k8s", "render", "sales.csv", "--horizon", "12", *PODS]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2
+    assert "pods do not see 'sales.csv'" in done.output
+    assert "give --out with a URL" in done.output
+
+
+def test_what_is_missing_is_said() -> None:
+    """Namespace, image, workers."""
+    for without, told in (
+        ("--namespace", "give --namespace NAME"),
+        ("--image", "give --image IMAGE"),
+        ("--workers", "give --workers N"),
+    ):
+        at = PODS.index(without)
+        pods = [*PODS[:at], *PODS[at + 2 :]]
+        done = CliRunner().invoke(main, ["k8s", "render", *PLAIN, *pods])
+        assert done.exit_code == 2
+        assert told in done.output
+
+
+def test_a_digest_names_no_server() -> None:
+    """The server's image must be named, then."""
+    told = rendered("--image", "me/daskcast@sha256:" + "0" * 64, code=2)
+    assert "give --server-image IMAGE" in told
+    assert server_image_of("host:5000/daskcast") == "host:5000/daskcast-server"
+
+
+def test_surroundings_tell_all_problems_at_once() -> None:
+    """As all options do."""
+    with pytest.raises(ConfigError) as caught:
+        Surroundings(namespace="A", server_image="", schedule="x", deadline=0)
+    assert len(caught.value.problems) == 4
+
+
+def test_comments_say_what_is_what() -> None:
+    """Each part begins with how to use it, and is in an order that can be applied."""
+    text = rendered()
+    assert text.startswith("# daskcast in the namespace forecast.\n")
+    assert "helm install dask-operator" in text
+    assert "--from=cronjob/daskcast" in text
+    kinds = [thing["kind"] for thing in objects()]
+    assert kinds[0] == "Namespace"
+    assert kinds[-1] == "CronJob"
+    assert kinds.index("Role") < kinds.index("RoleBinding")
+    assert "&" not in re.sub(r"#.*", "", text)  # no anchors: each object can be read alone
+
+
+def test_rendering_again_gives_the_same() -> None:
+    """So a change of options is all that a diff shows."""
+    again = rendered.__wrapped__
+    assert again() == again()
+
+
+def test_names_are_such_as_kubernetes_takes() -> None:
+    """Of experiments, however they are called; of attempts, within the operator's limit."""
+    for text in ("Sales of 2026!", "2026", "ÄÖ", "-", "x" * 99, "a--b"):
+        name = name_of(text)
+        assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name)
+        assert len(name) <= 40
+    long = job_name("r" * 44 + "-" + "s" * 18, "abcdef")
+    assert len(long) <= 50
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", long)
+
+
+def test_a_daskjob_without_workers_is_possible() -> None:
+    """As `check` makes one."""
+    options = RunOptions(cluster="kubernetes", workers=1, kubernetes=KubernetesOptions(image="a"))
+    work = Work(name="a", options=options, run_args=("true",), n_workers=0, alone=True)
+    made = daskjob(work, "b", run="c", name="d")
+    assert made["spec"]["cluster"]["spec"]["worker"]["replicas"] == 0
+    assert made["spec"]["job"]["spec"]["containers"][0]["args"] == ["true"]
