@@ -63,7 +63,7 @@ def as_os_error(operation: Callable[[], Given], *but: type[Exception]) -> Given:
         told = f"{_words(error)}; check the credentials and what they allow"
         raise PermissionError(told) from error
     except OSError as error:
-        if str(error):
+        if str(error) or isinstance(error, FileExistsError | FileNotFoundError):
             raise
         raise OSError(_words(error)) from error
     except Exception as error:

@@ -41,7 +41,7 @@ from daskcast.progress import Clock, Counts, Progress, RunSummary
 from daskcast.redact import redact_uri, redacted_tags
 from daskcast.remaining import Remaining
 from daskcast.report import write_report
-from daskcast.store import RunFolder, check_same, only_one, roll_call
+from daskcast.store import Hold, RunFolder, check_same, only_one, roll_call
 from daskcast.store.files import absolute
 from daskcast.tracking import (
     RunStatus,
@@ -151,6 +151,7 @@ class _Stages:
         self.finished: Mapping[str, Marker] = {}
         self.told: set[str] = set()
         self.folder: RunFolder | None = None
+        self.hold = Hold()
         self.read_pods: Callable[[], Mapping[str, Sequence[Mapping[str, Any]]]] = dict
         self.writer: TrackingWriter | None = None
         self.tracked: TrackingSummary | None = None
@@ -202,7 +203,7 @@ class _Stages:
 
     def be_the_only_one(self, stack: ExitStack) -> None:
         """Keep others from this folder; what they did until now is seen."""
-        stack.enter_context(only_one(self.url, "forecasting", wait_s=LOCK_WAIT_S))
+        self.hold = stack.enter_context(only_one(self.url, "forecasting", wait_s=LOCK_WAIT_S))
         if self.goes_on:
             self.folder = RunFolder.open(self.url)
 
@@ -376,6 +377,7 @@ class _Stages:
             if self.writer.info.run_id and not self.manifest["mlflow"].get("run_id"):
                 self.write_manifest()  # however the run ends, it can be resumed under its parent
         self.tell()
+        self.hold.check()
 
     def kept(self) -> str:
         """Say what a stopped run leaves: batches may have finished after the last was told."""
@@ -407,7 +409,7 @@ class _Stages:
     # -- telling --
 
     def write_manifest(self) -> None:
-        if self.folder is not None:
+        if self.folder is not None and not self.hold.taken:  # else it is the other's
             self.manifest["counts"] = asdict(self.counts)
             self.manifest["seconds"] = self.clock.to_dict()
             if self.writer is not None and self.writer.info.run_id:

@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import measured
 import measured_accuracy
+import measured_kubernetes
 import measured_scale
 import measured_tracking
 
@@ -45,6 +46,7 @@ myst_substitutions = {
     "executors": measured.executors(),
     "families": measured.families(),
     "blends": measured.blends(),
+    "kubernetes_image": measured_kubernetes.image(),
     "inflation": measured.inflation(),
     "level_shift": measured.level_shift(),
     "overhead": measured.overhead(),

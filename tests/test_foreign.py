@@ -45,6 +45,7 @@ def test_words(error: Exception, told: str) -> None:
     "error",
     [
         FileNotFoundError("bucket/x"),
+        FileExistsError(),
         PermissionError(errno.EACCES, "Permission denied", "/x"),
         OSError(errno.ENOSPC, "No space left on device"),
         TypeError("a mistake"),

@@ -26,13 +26,13 @@ STOP_S = 60
 START_S = 120
 
 _INSIDE = """set -e
-root=$1 user=$2; shift 2
+root=$1 user=$2 folder=$3; shift 3
 mount --bind "$root" "$root"
 mount -o remount,bind,ro "$root"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-exec chroot --userspec="$user" "$root" /usr/bin/env -i "$@"
+exec chroot --userspec="$user" "$root" /usr/bin/env -i --chdir="$folder" "$@"
 """
 
 _FIRST = """
@@ -78,7 +78,7 @@ class Container(AbstractContextManager["Container"]):
         env = [*config["Env"], *(f"{name}={value}" for name, value in environment.items())]
         words = [*(config.get("Entrypoint") or ()), *command]
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _INSIDE]
-        self._call = [*unshare, "sh", str(rootfs), user, *env, *words]
+        self._call = [*unshare, "sh", str(rootfs), user, config["WorkingDir"] or "/", *env, *words]
         self._log = tempfile.NamedTemporaryFile("w+", suffix=".log")  # noqa: SIM115
 
     def __enter__(self) -> Self:

@@ -43,6 +43,7 @@ _TOO_MANY, _BROKEN = 429, 500
 
 _APPS = "apps/v1"
 _MERGE = {"Content-Type": "application/merge-patch+json"}
+_OPERATOR = "kopf.zalando.org/"
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _AUTH_ERRORS = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError)
 
@@ -314,9 +315,35 @@ class Kubernetes:
 
     def remove(self, cluster: str, uid: str) -> None:
         """Remove a ``DaskCluster``; not another one that has its name by now."""
-        content = json.dumps({"preconditions": {"uid": uid}, "propagationPolicy": "Background"})
-        url = f"daskclusters/{cluster}"
-        self._wait(self.answer("DELETE", url, version=API_VERSION, content=content))
+        self._delete(f"daskclusters/{cluster}", API_VERSION, preconditions={"uid": uid})
+
+    def _delete(self, url: str, version: str, **how: Any) -> None:
+        content = json.dumps({"propagationPolicy": "Background", **how})
+        self._wait(self.answer("DELETE", url, version=version, content=content))
+
+    def remove_autoscaler(self, cluster: str) -> None:
+        """Remove the ``DaskAutoscaler`` of a cluster.
+
+        It stays where its cluster goes before the operator has tied the one to the other.
+        """
+        with suppress(RefusedError):
+            self._delete(f"daskautoscalers/{cluster}", API_VERSION)
+
+    def release(self, cluster: str) -> None:
+        """Take the operator's hold on a removed ``DaskCluster`` away; all that it owns goes too.
+
+        The hold is there to end two timers of the operator, which end with the object as well.
+        """
+        for plural in ("daskclusters", "daskautoscalers"):
+            url = f"{plural}/{cluster}"
+            with suppress(RefusedError):
+                found = self._wait(self.answer("GET", url, version=API_VERSION)).json()["metadata"]
+                held_by = found.get("finalizers") or []
+                others = [holder for holder in held_by if not holder.startswith(_OPERATOR)]
+                if found.get("deletionTimestamp") and others != held_by:
+                    content = json.dumps({"metadata": {"finalizers": others or None}})
+                    more = {"content": content, "headers": _MERGE}
+                    self._wait(self.answer("PATCH", url, version=API_VERSION, **more))
 
     def sweep(self, cluster: str) -> None:
         """Remove what was made for a ``DaskCluster`` that is gone; as far as that is allowed."""
@@ -325,8 +352,7 @@ class Kubernetes:
         for plural, version in kinds:
             with suppress(RefusedError):
                 for found in self._wait(self.items(plural, version=version, params=params)):
-                    url = f"{plural}/{found['metadata']['name']}"
-                    self._wait(self.answer("DELETE", url, version=version))
+                    self._delete(f"{plural}/{found['metadata']['name']}", version)
 
 
 async def _awaited(work: Any) -> Any:

@@ -33,8 +33,11 @@ MADE_BY = "daskcast/made-by"
 REMOVED_S = 60
 """How long the pods of a removed cluster may take to go."""
 
-SWEEP_S = 10
-"""After so long, what is left of a removed cluster is removed one by one."""
+HELP_S = 5
+"""After so long the operator is not waited for: it may be dead, or block itself.
+
+Its ``is_comm_open`` sleeps on its event loop, 200 s where a scheduler's service goes as it looks.
+"""
 
 EVERY_S = 0.3
 
@@ -91,7 +94,11 @@ def made(
     ours = {"namespace": kubernetes.namespace, "annotations": {MADE_BY: token}}
     manifest = {**manifest, "metadata": {**manifest["metadata"], **ours}}
     with ExitStack() as stack:
+        if options.adaptive:
+            stack.callback(kubernetes.release, name)
         stack.callback(_remove, kubernetes, name, token)
+        if options.adaptive:
+            stack.callback(kubernetes.remove_autoscaler, name)
         try:
             kubernetes.create(manifest)
         except RefusedError as refused:
@@ -141,7 +148,7 @@ def _remove(kubernetes: Kubernetes, name: str, token: str) -> None:
 
 def _removed(kubernetes: Kubernetes, name: str, token: str) -> str:
     """Ask until all is gone, and say what is not."""
-    start, swept, asked = time.monotonic(), False, False
+    start, helped_at, asked = time.monotonic(), 0.0, False
     left = "perhaps all of it: the Kubernetes API does not answer"
     while (seconds := time.monotonic() - start) < REMOVED_S:
         try:
@@ -153,9 +160,10 @@ def _removed(kubernetes: Kubernetes, name: str, token: str) -> str:
             if not left:
                 logger.info("removed the Dask cluster %s", name)
                 return ""
-            if not swept and not there and seconds > SWEEP_S:
-                swept = True
-                kubernetes.sweep(name)
+            if seconds > helped_at + HELP_S:
+                helped_at = seconds
+                help_on = kubernetes.release if there else kubernetes.sweep
+                help_on(name)
         except RefusedError as refused:
             if not refused.passing:
                 return f"perhaps all of it: {refused}"

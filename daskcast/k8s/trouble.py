@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from daskcast.k8s.pods import Component, Object
 
-AT_ONCE_S, SOON_S, OPERATOR_S, LATER_S, SILENT_S = 0.0, 5.0, 15.0, 20.0, 90.0
+AT_ONCE_S, SOON_S, OPERATOR_S, LATER_S, SILENT_S = 0.0, 5.0, 25.0, 20.0, 90.0
 """How long a trouble may last before it ends a start: some pass by themselves."""
 
 

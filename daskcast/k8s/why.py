@@ -23,15 +23,7 @@ from daskcast.k8s.pods import (
     statuses,
 )
 from daskcast.k8s.room import no_room
-from daskcast.k8s.trouble import (
-    AT_ONCE_S,
-    LATER_S,
-    OPERATOR_S,
-    SILENT_S,
-    SOON_S,
-    Seen,
-    Trouble,
-)
+from daskcast.k8s.trouble import AT_ONCE_S, LATER_S, OPERATOR_S, SILENT_S, SOON_S, Seen, Trouble
 
 if TYPE_CHECKING:
     from daskcast.k8s.pods import Component, Object
@@ -109,7 +101,10 @@ def _not_acted(seen: Seen) -> list[Trouble]:
         f"it watch the namespace {seen.namespace}?"
     )
     if not seen.phase:
-        sentence = f"no Dask operator acts on the Dask cluster {seen.cluster}{says}: does it run? "
+        sentence = (
+            f"no Dask operator acts on the Dask cluster {seen.cluster}{says}: does it run (one "
+            f"that hangs is started anew within a minute)? "
+        )
         return [Trouble("operator", "cluster", sentence + look, patience_s=OPERATOR_S)]
     sentence = f"the Dask operator makes no pods for the Dask cluster {seen.cluster}{says}: see "
     return [Trouble("operator", "cluster", sentence + look, patience_s=LATER_S)]

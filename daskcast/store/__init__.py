@@ -6,6 +6,7 @@ and reading all of it back. Does not cover MLflow (``tracking``) or the page (``
 
 from daskcast.redact import redact_uri
 from daskcast.store.folder import RunFolder
+from daskcast.store.lease import Hold
 from daskcast.store.lock import only_one
 from daskcast.store.manifest import check_same
 from daskcast.store.marker import FORMAT, Marker
@@ -17,6 +18,7 @@ __all__ = [
     "FORMAT",
     "TABLES",
     "EntityView",
+    "Hold",
     "Marker",
     "RunFolder",
     "check_same",

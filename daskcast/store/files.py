@@ -248,6 +248,10 @@ class RemoteFiles:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
+    def reached(self, name: str) -> tuple[Any, str]:
+        """Give the filesystem, and a file as that writes it."""
+        return self._filesystem, self._path(name)
+
     def _do(self, what: str, name: str, operation: Callable[[str], Given]) -> Given:
         path = self._path(name)
         told = f"{what} {self._filesystem.unstrip_protocol(path)}"

@@ -1,7 +1,8 @@
 """One process at a time works on a run folder.
 
-Covers :func:`only_one`. A folder that is not local has no lock: there, checksums tell what counts
-of what two runs wrote, and the keys of the runs keep apart what two processes send to MLflow.
+Covers :func:`only_one` and the lock of a local folder. Does not cover the lease of a folder that is
+not local (``lease``). Nothing keeps two processes from sending the same such folder to MLflow: the
+keys of the runs keep apart what they send.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from daskcast.errors import StoreError
-from daskcast.store.files import absolute, is_local
+from daskcast.redact import redact_uri
+from daskcast.store.files import RemoteFiles, absolute, files_at, is_local
+from daskcast.store.lease import Hold, leased
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def only_one(url: str, work: str, *, wait_s: float) -> Iterator[None]:
-    """Be the only process of this machine that does one kind of work on a run folder.
+def only_one(url: str, work: str, *, wait_s: float) -> Iterator[Hold]:
+    """Be the only process that does one kind of work on a run folder.
 
-    The lock ends with the process that holds it, however that ends.
+    The lock of a local folder keeps out others of this machine, and ends with the process that
+    holds it, however that ends. Elsewhere a lease keeps out all others that forecast.
 
     Parameters
     ----------
@@ -33,15 +37,25 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[None]:
     work : {"forecasting", "tracking"}
         The one does not wait for the other.
     wait_s : float
-        How long to wait for another process.
+        How long to wait for another process; for a lease, its own time counts.
+
+    Yields
+    ------
+    Hold
+        To be checked now and then: a lease may be lost.
 
     Raises
     ------
     StoreError
         Where another process still works on it after that time.
     """
+    files = files_at(url)
+    if isinstance(files, RemoteFiles) and work == "forecasting":
+        with leased(*files.reached(f".{work}.lease"), place=redact_uri(url)) as hold:
+            yield hold
+        return
     if not is_local(url) or not os.access(absolute(url), os.W_OK):
-        yield
+        yield Hold()
         return
     path = Path(absolute(url)) / f".{work}.lock"
     lock = FileLock(path)
@@ -57,6 +71,6 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[None]:
             f"cannot lock {path}: {error.strerror}; remove that file if nobody is {work} the run"
         ) from error
     try:
-        yield
+        yield Hold()
     finally:
         lock.release()

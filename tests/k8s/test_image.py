@@ -294,7 +294,7 @@ def test_first_answer_of_a_worker(try_out: ModuleType, rootfs: Path, user: str) 
     """Under a read-only root, as any user: no kernel is compiled, and the answer comes at once."""
     found: dict[str, Any] = try_out.first_answers(rootfs, n=3, user=user)
     assert found["kernels_compiled"] == [0, 0, 0]
-    assert min(found["kernels_loaded"]) > 20
+    assert min(found["kernels_loaded"]) > 5
     assert {answer["status"] for answer in found["answers"]} == {"ok"}
     assert len({tuple(answer["mean"]) for answer in found["answers"]}) == 1
     assert median(found["seconds"]) < BAR_S

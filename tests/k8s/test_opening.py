@@ -127,6 +127,7 @@ def test_an_adaptive_cluster_whose_phase_was_overwritten(
     assert (scaler["spec"]["minimum"], scaler["spec"]["maximum"]) == (1, 2)
     assert caplog.text.count("may remove workers that are at work") == 1
     assert kubernetes.pods(namespace) == []
+    assert kubernetes.list("daskautoscalers.kubernetes.dask.org", namespace) == []
 
 
 SCRIPT = """
@@ -195,7 +196,7 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     monkeypatch.setattr(making, "REMOVED_S", 0.3)
-    monkeypatch.setattr(making, "SWEEP_S", 0.1)
+    monkeypatch.setattr(making, "HELP_S", 0.2)
     monkeypatch.setattr(making, "EVERY_S", 0.05)
     return Slow()
 

@@ -354,7 +354,7 @@ def test_pod_security_is_named() -> None:
 def test_an_operator_that_does_not_act() -> None:
     found = only(phase="")
     assert "no Dask operator acts on the Dask cluster c" in found.sentence
-    assert found.patience_s == 15
+    assert found.patience_s == 25
     said = [event("c", "Logging", "Handler failed: no right to create deployments", "DaskCluster")]
     assert "no right to create deployments" in only(phase="Created", events=said).sentence
     assert troubles(Seen("c", "team", phase=None)) == [], "nobody has looked yet"

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from daskcast.cli import main
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import StoppedError, StoreError
 from daskcast.runs import Run
-from daskcast.store import RunFolder, patience
+from daskcast.store import RunFolder, lease, patience
 
 s3fs = pytest.importorskip("s3fs")
 pytest.importorskip("moto")
@@ -128,11 +129,14 @@ def test_a_killed_driver_is_resumed_by_another(
     table: pd.DataFrame,
     undisturbed: dict[str, pd.DataFrame],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What counted stays as it was, to the second; the tables are those of one run."""
     data = str(tmp_path / "data.parquet")
     table.to_parquet(data)
-    batches = f"{place.removeprefix('s3://bucket/')}/batches/"
+    monkeypatch.setenv(lease.SECONDS, "5")
+    key = place.removeprefix("s3://bucket/")
+    batches = f"{key}/batches/"
     first = call(data, place, "--cluster", "processes", "--workers", "2")
     with subprocess.Popen(first, stderr=subprocess.DEVNULL) as process:
         while len(server.objects("bucket", batches)) < 3 and process.poll() is None:
@@ -140,6 +144,7 @@ def test_a_killed_driver_is_resumed_by_another(
         process.send_signal(signal.SIGKILL)
     before = server.objects("bucket", batches)
     assert 3 <= len(before) < N // BATCH
+    assert f"{key}/.forecasting.lease" in server.objects("bucket", key)
     second = call(data, place, "--cluster", "serial", "--resume")
     done = subprocess.run(second, check=False, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
@@ -147,6 +152,57 @@ def test_a_killed_driver_is_resumed_by_another(
     after = server.objects("bucket", batches)
     assert len(after) == N // BATCH
     assert {name: after[name] for name in before} == before
+    assert f"{key}/.forecasting.lease" not in server.objects("bucket", key)
+
+
+def test_a_second_driver_is_refused(
+    server: S3Server,
+    place: str,
+    table: pd.DataFrame,
+    undisturbed: dict[str, pd.DataFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the first one works; it changes nothing of what that one does."""
+    monkeypatch.setenv(lease.SECONDS, "8")
+    table.to_parquet(tmp_path / "data.parquet")
+    second = call(str(tmp_path / "data.parquet"), place, "--cluster", "serial", "--resume")
+    told: list[str] = []
+
+    def try_another(progress: Any) -> None:
+        if progress.counts.done >= N // 2 and not told:
+            told.append(told_by_command(*second[3:]))
+
+    options = RunOptions(out=place, cluster="serial", batch_size=BATCH, tracking=False)
+    pipeline.run(table, CONFIG, options, on_progress=try_another)
+    assert told[0].startswith(f"Error: another driver works on this run folder {place} (process ")
+    same(place, undisturbed)
+    assert not RunFolder.open(place).files.exists(".forecasting.lease")
+
+
+def test_a_lease_that_is_lost_stops_the_run(
+    server: S3Server, place: str, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends at its next batch, and leaves to the other what is of the other."""
+    monkeypatch.setenv(lease.SECONDS, "2")
+    files = RunFolder(place, (80.0,)).files
+    others = b'{"owner": "another", "pid": 7, "host": "elsewhere", "n": 1, "seconds": 60}'
+    manifest: list[bytes] = []
+
+    def take_over(progress: Any) -> None:
+        if progress.counts.done and not manifest:
+            files.write(".forecasting.lease", others)
+            manifest.append(files.read("run.json"))
+            for thread in threading.enumerate():
+                if thread.name == "daskcast-lease":
+                    thread.join(60)
+
+    options = RunOptions(out=place, cluster="serial", batch_size=BATCH, tracking=False)
+    with pytest.raises(StoppedError, match=r"another driver \(process 7 on elsewhere\) has taken"):
+        pipeline.run(table, CONFIG, options, on_progress=take_over)
+    assert len(RunFolder.open(place).finished()) == 1
+    assert files.read(".forecasting.lease") == others
+    assert files.read("run.json") == manifest[0]
 
 
 def test_a_store_that_goes_away_stops_the_run(
@@ -159,6 +215,7 @@ def test_a_store_that_goes_away_stops_the_run(
     """It can be resumed, and what was kept before counts."""
     monkeypatch.setattr(patience, "_N_TRIES", 1)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv(lease.SECONDS, "5")  # it cannot be given back
     options: dict[str, Any] = {"cluster": "serial", "batch_size": BATCH, "tracking": False}
 
     def go_away(progress: Any) -> None:
@@ -188,7 +245,7 @@ def test_errors_now_and_then_pass(server: S3Server, place: str, status: int) -> 
 
 
 def test_the_requests_of_a_batch(server: S3Server, place: str) -> None:
-    """A look whether it is new; a PUT for each file; a GET of each, as nothing else tells so much."""
+    """A look whether it is new, a PUT for each file, a GET of each; nothing is asked twice."""
     folder = RunFolder.create(place, MANIFEST)
     n_before = len(server.requests())
     folder.write_batch("b1", [ok_result("one")], [{"message": "logged"}])
