@@ -148,8 +148,11 @@ class KubernetesOptions:
             *self.worker.problems("worker"),
             *self.driver.problems("driver"),
         ]
-        if not problems and self.adaptive and self.least > self.most:
-            problems.append(f"adaptive must be MIN:MAX with MIN at most MAX, found {self.adaptive}")
+        if not problems and self.adaptive and not 1 <= self.least <= self.most:
+            problems.append(
+                f"adaptive must be MIN:MAX with MIN at least 1 and at most MAX, found "
+                f"{self.adaptive}"
+            )
         if problems:
             raise ConfigError(*problems)
 

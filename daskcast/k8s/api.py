@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daskcast.errors import ClusterError
-from daskcast.k8s.spec import API_VERSION, NAME_LABEL
+from daskcast.k8s.spec import API_VERSION, COMPONENT_LABEL, NAME_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -210,8 +210,10 @@ class Kubernetes:
     # -- what is there -------------------------------------------------------------------------
 
     async def pods_of(self, cluster: str) -> list[dict[str, Any]]:
-        """List the pods of a Dask cluster."""
-        return await self.items("pods", params={"labelSelector": f"{NAME_LABEL}={cluster}"})
+        """List the pods of a Dask cluster; the driver of a DaskJob is none of them."""
+        parts = f"{COMPONENT_LABEL} in (scheduler,worker)"
+        labels = f"{NAME_LABEL}={cluster},{parts}"
+        return await self.items("pods", params={"labelSelector": labels})
 
     def pods(self, cluster: str) -> list[dict[str, Any]]:
         """List the pods of a Dask cluster."""

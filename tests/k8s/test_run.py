@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 import pandas as pd
 import pytest
+import yaml
+from click.testing import CliRunner
 from little_kubernetes import Image
 
 from daskcast import cluster, demo, forecast, pipeline
+from daskcast.cli import main
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.store import RunFolder
 
@@ -81,16 +84,25 @@ def wait(
     pytest.fail(f"not within {seconds} s: {what or until}")
 
 
-def started(kubernetes: Cluster, call: list[str], **env: str) -> subprocess.Popen[str]:
+def started(user: Path, call: list[str]) -> subprocess.Popen[str]:
     """Start the command as a user of the cluster does."""
-    settings = {"KUBECONFIG": str(kubernetes.kubeconfig), **env}
     return subprocess.Popen(
         [*DASKCAST, *call],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **settings},
+        env={**os.environ, "KUBECONFIG": str(user)},
     )
+
+
+@pytest.fixture
+def user(kubernetes: Cluster, namespace: str) -> Path:
+    """Give who has the rights that are rendered for users, and no others."""
+    call = ["k8s", "render", "s3://a/b", *HOW, "--image", "daskcast:test", "--workers", "1"]
+    call += ["--out", "s3://a/{run}", "--namespace", namespace, "--part", "rbac"]
+    done = CliRunner().invoke(main, call, catch_exceptions=False)
+    kubernetes.apply([part for part in yaml.safe_load_all(done.output) if part])
+    return kubernetes.user_kubeconfig(namespace, "daskcast")
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 120) -> tuple[int, str]:
@@ -159,15 +171,15 @@ def mlflow_pod(kubernetes: Cluster, namespace: str, tmp_path: Path) -> str:
 
 
 def test_a_thousand_airports_and_a_spot_node_that_goes(
-    kubernetes: Cluster, namespace: str, data: Path, serial: RunFolder, mlflow_pod: str,
-    tmp_path: Path,
+    kubernetes: Cluster, namespace: str, user: Path, data: Path, serial: RunFolder,
+    mlflow_pod: str, tmp_path: Path,
 ) -> None:  # fmt: skip
     """Four pods on two nodes, one node killed in mid-run and back: bits as in one process."""
     out = tmp_path / "run"
     call = ["run", str(data), *HOW, *PODS, "--namespace", namespace, "--workers", "4"]
     call += ["--worker-cpu", "2500m", "--worker-memory", "2Gi", "--batch-size", "10"]
     call += ["--out", str(out), "--tracking-uri", mlflow_pod]
-    process = started(kubernetes, call)
+    process = started(user, call)
     wait(lambda: n_batches(out) > 10 or process.poll() is not None, 120, what="work")
     nodes = {pod["spec"].get("nodeName") for pod in kubernetes.pods(namespace)}
     gone = kubernetes.preempt("spot-0")
@@ -215,11 +227,13 @@ def test_a_call_in_python(kubernetes: Cluster, namespace: str, monkeypatch: Any)
     pd.testing.assert_frame_equal(there, here, check_exact=True)
 
 
-def test_interrupted(kubernetes: Cluster, namespace: str, data: Path, tmp_path: Path) -> None:
+def test_interrupted(
+    kubernetes: Cluster, namespace: str, user: Path, data: Path, tmp_path: Path
+) -> None:
     """Ctrl-C ends the run with 3, takes the pods with it, and the run can be gone on with."""
     out = tmp_path / "run"
     call = ["run", str(data), *HOW, *SMALL, "--namespace", namespace, "--no-tracking"]
-    process = started(kubernetes, [*call, "--batch-size", "10", "--out", str(out)])
+    process = started(user, [*call, "--batch-size", "10", "--out", str(out)])
     wait(lambda: n_batches(out) > 1 or process.poll() is not None, 90, what="work")
     process.send_signal(signal.SIGINT)
     code, told = ended(process, 60)
@@ -229,13 +243,13 @@ def test_interrupted(kubernetes: Cluster, namespace: str, data: Path, tmp_path: 
 
 
 def test_a_client_that_is_killed(
-    kubernetes: Cluster, namespace: str, data: Path, tmp_path: Path
+    kubernetes: Cluster, namespace: str, user: Path, data: Path, tmp_path: Path
 ) -> None:
     """Nobody tells the cluster to go; without work, it goes after its idle time."""
     out = tmp_path / "run"
     call = ["run", str(data), *HOW, *SMALL, "--namespace", namespace, "--no-tracking"]
     call += ["--batch-size", "10", "--out", str(out), "--idle-timeout", "3"]
-    process = started(kubernetes, call)
+    process = started(user, call)
     wait(lambda: n_batches(out) > 1 or process.poll() is not None, 90, what="work")
     process.kill()
     process.communicate()
@@ -244,7 +258,7 @@ def test_a_client_that_is_killed(
 
 
 def test_other_versions_are_refused(
-    kubernetes: Cluster, namespace: str, data: Path, tmp_path: Path
+    kubernetes: Cluster, namespace: str, user: Path, data: Path, tmp_path: Path
 ) -> None:
     """An image with another daskcast: a table of what differs, exit code 2, before any work."""
     fake = tmp_path / "other" / "daskcast-99.0.dist-info"
@@ -259,10 +273,23 @@ def test_other_versions_are_refused(
     call = ["run", str(data), *HOW, *SMALL, "--namespace", namespace, "--no-tracking"]
     call[call.index("daskcast:test")] = "daskcast:other"
     began = time.monotonic()
-    code, told = ended(started(kubernetes, [*call, "--out", str(tmp_path / "run")]))
+    code, told = ended(started(user, [*call, "--out", str(tmp_path / "run")]))
     assert code == 2, told
     assert "daskcast" in told
     assert "99.0" in told
     assert time.monotonic() - began < 60
     assert not (tmp_path / "run").exists()
     assert not left(kubernetes, namespace)
+
+
+def test_another_namespace_is_refused(
+    kubernetes: Cluster, namespace: str, user: Path, data: Path, tmp_path: Path
+) -> None:
+    """Who has rights in one namespace is told what is lacking in another, and how to get it."""
+    call = ["run", str(data), *HOW, *SMALL, "--namespace", "default", "--no-tracking"]
+    code, told = ended(started(user, [*call, "--out", str(tmp_path / "run")]))
+    assert code == 2, told
+    assert f"system:serviceaccount:{namespace}:daskcast" in told
+    assert "daskclusters" in told
+    assert "verbs" in told
+    assert not kubernetes.pods("default")
