@@ -13,11 +13,12 @@ FUZZ ?=
 BENCH ?= speed weights blends search inflation level_shift overhead executors families
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench bench-accuracy bench-scale fuzz audit clean
+.PHONY: help demo test test-long check format docs bench bench-accuracy bench-scale fuzz audit clean
 
 help:
 	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
 	@echo "make test    all tests"
+	@echo "make test-long  whole jobs on a small Kubernetes cluster, some minutes more"
 	@echo "make check   lint, format, types, layers, docs"
 	@echo "make format  let ruff mend what it can"
 	@echo "make docs    the documentation in docs/_build/html"
@@ -75,6 +76,9 @@ demo: $(VENV)/run.stamp
 
 test: $(VENV)/oldest.stamp $(VENV)/k8s.stamp
 	$(BIN)/python -m pytest -n 3 --dist loadfile -p no:benchmark $(PYTEST_ARGS)
+
+test-long: $(VENV)/k8s.stamp
+	$(BIN)/python -m pytest tests/k8s -m long -p no:benchmark $(PYTEST_ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff check .

@@ -300,6 +300,7 @@ def test_every_option_of_the_classes_has_a_flag() -> None:
     """What can be configured can be given on the command line."""
     run, backtest = ({one.name for one in main.commands[x].params} for x in ("run", "backtest"))
     names = set(ForecastConfig.__dataclass_fields__) | set(RunOptions.__dataclass_fields__)
+    names = names - {"kubernetes"} | {"image", "namespace", "name", "adaptive", "spot"}
     assert names <= backtest
     assert names - {"n_windows", "backtest_step", "refit", "input_size"} <= run
 

@@ -388,6 +388,7 @@ def test_an_administrator_sees_the_operator(kubernetes: Cluster, namespace: str)
     assert "hunter2" not in text
 
 
+@pytest.mark.long
 def test_an_image_in_a_cluster(
     kubernetes: Cluster, namespace: str, user: Any, tmp_path: Path
 ) -> None:

@@ -123,6 +123,7 @@ def space(bare: Cluster) -> Iterator[str]:
 # -- Dask and its operator ---------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_dask_cluster_computes_on_two_workers(kubernetes, namespace):
     """A Dask cluster comes up through port-forward, scales, computes, and leaves no pod."""
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "word"}}
@@ -149,6 +150,7 @@ def test_dask_cluster_computes_on_two_workers(kubernetes, namespace):
     assert {"pods/portforward", "pods/log"} <= parts
 
 
+@pytest.mark.long
 def test_work_survives_a_preempted_node(kubernetes, namespace):
     """The node of the worker goes away; the run ends on the next one, with all results."""
     spec = dask_spec("spot", 1)
@@ -172,6 +174,7 @@ def test_work_survives_a_preempted_node(kubernetes, namespace):
     assert told[0]["message"].startswith(message)
 
 
+@pytest.mark.long
 def test_user_is_limited_to_the_namespace(kubernetes, namespace):
     """A documented role is enough for a Dask cluster, and for nothing elsewhere."""
     kubernetes.apply(ROLE, namespace)

@@ -740,6 +740,7 @@ def asked_as(uri: str, host: str) -> int:
 
 
 @pytest.mark.integration
+@pytest.mark.long
 def test_the_server_as_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its bucket and the driver's account are made, twice without harm; it wants the login."""
     if binaries() is None:

@@ -406,9 +406,9 @@ def space(kubernetes: Cluster, namespace: str, data: str, s3: Any) -> str:
     for part in ("rbac", "network"):
         kubernetes.apply(rendered(namespace, data, part))
     login = {"MLFLOW_TRACKING_USERNAME": "daskcast", "MLFLOW_TRACKING_PASSWORD": "x"}
-    kubernetes.apply(
-        [secret("s3-keys", s3.environment), secret("daskcast-mlflow", login)], namespace
-    )
+    # the run folder of a driver that was killed is free sooner
+    keys = {**s3.environment, "DASKCAST_LEASE_S": "8"}
+    kubernetes.apply([secret("s3-keys", keys), secret("daskcast-mlflow", login)], namespace)
     return namespace
 
 
@@ -501,6 +501,7 @@ def n_batches(run: str) -> int:
         return 0
 
 
+@pytest.mark.long
 def test_a_cronjob_forecasts(
     kubernetes: Cluster, space: str, data: str, s3: Any, tmp_path: Path
 ) -> None:
@@ -560,6 +561,7 @@ def test_a_driver_that_is_killed_is_tried_again(kubernetes: Cluster, space: str,
     gone(kubernetes, space)
 
 
+@pytest.mark.long
 def test_a_user_with_the_rendered_role_alone(kubernetes: Cluster, space: str, data: str) -> None:
     """Submits from outside; in another namespace the sentence says what is missing."""
     process = submitted(kubernetes, "daskcast", space, data, "--no-tracking", "--run-name", "mine")
@@ -589,6 +591,7 @@ def test_a_signal_removes_the_run(
     gone(kubernetes, space)
 
 
+@pytest.mark.long
 def test_left_to_itself(kubernetes: Cluster, space: str, data: str) -> None:
     """`--detach` prints the name; who submits the same run again follows it."""
     same = ["--no-tracking", "--run-name", "left"]

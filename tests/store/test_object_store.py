@@ -344,8 +344,9 @@ def test_how_to_go_on(
     server: S3Server, place: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that is away is no sign that nothing was begun."""
-    monkeypatch.setattr(patience, "_N_TRIES", 1)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    if status:
+        monkeypatch.setattr(patience, "_N_TRIES", 1)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
 
     def stop(*_: Any, **__: Any) -> None:
         server.misbehave(status=status, share=int(status > 0))
