@@ -75,7 +75,7 @@ demo: $(VENV)/run.stamp
 	$(BIN)/daskcast demo --out runs/demo
 
 test: $(VENV)/oldest.stamp $(VENV)/k8s.stamp
-	$(BIN)/python -m pytest -n 3 --dist loadfile -p no:benchmark $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:benchmark $(PYTEST_ARGS)
 
 test-long: $(VENV)/k8s.stamp
 	$(BIN)/python -m pytest tests/k8s -m long -p no:benchmark $(PYTEST_ARGS)

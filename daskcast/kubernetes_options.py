@@ -13,20 +13,26 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from daskcast.errors import ConfigError
-from daskcast.option_checks import at_least, seconds, typed
+from daskcast.option_checks import at_least, at_most, is_number, seconds
 
+MOST_S = 10**9
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 UNITS = {
     **{"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12},
     **{"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40},
 }
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)")
-_CPU = re.compile(r"\d+(\.\d+)?|\d+m")
+_MEMORY = re.compile(r"([1-9][0-9]{0,14}(?:\.[0-9]+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)")
+_CPU = re.compile(r"[0-9]{1,6}(\.[0-9]+)?|[1-9][0-9]{0,8}m")
+_SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_LABELLED = re.compile(r"[-A-Za-z0-9_./]{1,317}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TEXT = re.compile(r"[^\0]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _CLUSTER_NAME = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
 _IMAGE = re.compile(r"[a-z0-9][\w./:@-]*", re.IGNORECASE)
 _TOLERATION = re.compile(r"([^=:\s]+)(?:=([^:\s]*))?(?::(\w+))?")
-_RANGE = re.compile(r"(\d+):(\d+)")
+_RANGE = re.compile(r"([0-9]{1,6}):([0-9]{1,6})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +68,8 @@ class PodOptions:
     def __post_init__(self) -> None:
         for name in ("secrets", "config_maps", "tolerations"):
             object.__setattr__(self, name, _words(getattr(self, name)))
-        if isinstance(self.cpu, int | float):
-            object.__setattr__(self, "cpu", f"{self.cpu:g}")
+        if is_number(self.cpu):
+            object.__setattr__(self, "cpu", str(self.cpu))
 
     @property
     def memory_bytes(self) -> int:
@@ -77,9 +83,10 @@ class PodOptions:
             *_matching(self, of, _CPU, "such as 2 or 500m", "cpu"),
             *_matching(self, of, _NAME, "the name of a service account", "service_account"),
         ]
-        found += [
-            f"{of}.{told}" for told in typed(self, Mapping, "a table", "env", "node_selector")
-        ]
+        found += _tables(self, of)
+        found += [*_names(self, of, "secrets"), *_names(self, of, "config_maps")]
+        if not _is_words(self.tolerations):
+            return [*found, f"{of}.tolerations must be a list of texts, found {self.tolerations!r}"]
         for toleration in self.tolerations:
             read = _TOLERATION.fullmatch(toleration)
             if read is None or (read[3] and read[3] not in EFFECTS):
@@ -142,7 +149,9 @@ class KubernetesOptions:
             *_matching(self, "kubernetes", _CLUSTER_NAME, "a name of a to z, 0 to 9 and -", "name"),
             *_matching(self, "kubernetes", _RANGE, "MIN:MAX, such as 4:40", "adaptive"),
             *_matching(self, "kubernetes", re.compile(r"[^=\s]+=[^=\s]*"), "LABEL=VALUE", "spot"),
+            *_names(self, "kubernetes", "pull_secrets"),
             *at_least(self, 1, "idle_timeout"),
+            *at_most(self, MOST_S, "idle_timeout"),
             *seconds(self, "start_timeout"),
             *self.scheduler.problems("scheduler"),
             *self.worker.problems("worker"),
@@ -179,7 +188,7 @@ class KubernetesOptions:
             return given
         if given is not None and not isinstance(given, Mapping):
             raise ConfigError(f"kubernetes must be a table of options, found {given!r}")
-        values = {name.replace("-", "_"): value for name, value in (given or {}).items()}
+        values = {str(name).replace("-", "_"): value for name, value in (given or {}).items()}
         default = cls()
         problems = _unknown("kubernetes", values, cls)
         for part in ("scheduler", "worker", "driver"):
@@ -187,7 +196,7 @@ class KubernetesOptions:
             if not isinstance(asked, Mapping):
                 problems.append(f"kubernetes.{part} must be a table, found {asked!r}")
                 continue
-            named = {name.replace("-", "_"): value for name, value in asked.items()}
+            named = {str(name).replace("-", "_"): value for name, value in asked.items()}
             problems += _unknown(f"kubernetes.{part}", named, PodOptions)
             if not problems:
                 values[part] = dataclasses.replace(getattr(default, part), **named)
@@ -230,7 +239,39 @@ def read_toleration(text: str) -> dict[str, str]:
 def _words(given: Any) -> Any:
     if isinstance(given, str):
         return tuple(word.strip() for word in given.split(",") if word.strip())
-    return tuple(given) if isinstance(given, list) else given
+    return tuple(given) if isinstance(given, list | set) else given
+
+
+def _is_words(given: Any) -> bool:
+    return isinstance(given, tuple) and all(isinstance(word, str) for word in given)
+
+
+def _names(options: Any, of: str, name: str) -> list[str]:
+    """Check a list of names of objects in Kubernetes."""
+    given = getattr(options, name)
+    if _is_words(given) and all(_SECRET.fullmatch(word) for word in given):
+        return []
+    return [f"{of}.{name} must be names of a to z, 0 to 9, - and .; found {given!r}"]
+
+
+def _tables(pod: PodOptions, of: str) -> list[str]:
+    """Check the environment and the labels of nodes."""
+    found = []
+    for name, table, keys, texts in (
+        ("env", pod.env, _VARIABLE, _TEXT),
+        ("node_selector", pod.node_selector, _LABELLED, _LABEL),
+    ):
+        if not isinstance(table, Mapping):
+            found.append(f"{of}.{name} must be a table, found {table!r}")
+            continue
+        for key, text in table.items():
+            sound = isinstance(key, str) and isinstance(text, str)
+            if not (sound and keys.fullmatch(key) and texts.fullmatch(text)):
+                found.append(
+                    f"{of}.{name} must hold names and texts that Kubernetes takes (numbers in "
+                    f"quotes); found {key!r} = {text!r}"
+                )
+    return found
 
 
 def _matching(

@@ -24,6 +24,7 @@ MODULES = [m.name for m in pkgutil.walk_packages(daskcast.__path__, "daskcast.")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 OTHERS = {"--redo", "--help", "--group", "--content", "--version", "--backend-store-uri"}
 OTHERS |= {"--app-name", "--no-deps"}
+OTHERS |= {"--repo", "--create-namespace", "--from", "--docker-server"}  # of helm and kubectl
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -120,7 +121,13 @@ def test_options_exist() -> None:
     known = set(OTHERS)
     group = cli.main
     assert isinstance(group, click.Group)
-    for command in [group, *group.commands.values()]:
+    inner = [
+        c
+        for g in group.commands.values()
+        if isinstance(g, click.Group)
+        for c in g.commands.values()
+    ]
+    for command in [group, *group.commands.values(), *inner]:
         for parameter in command.params:
             known |= {*parameter.opts, *parameter.secondary_opts}
     for page in PAGES:
@@ -133,8 +140,8 @@ def test_commands_exist() -> None:
     cli = importlib.import_module("daskcast.cli")
     for page in PAGES:
         code = "\n".join(code for kind, code in blocks(page) if kind in ("console", "sh"))
-        lines = re.findall(r"^(?:\$ )?daskcast ([a-z]+)", code, re.MULTILINE)
-        named = {*re.findall(r"`daskcast ([a-z]+)", page.read_text(encoding="utf-8")), *lines}
+        lines = re.findall(r"^(?:\$ )?daskcast ([a-z0-9]+)", code, re.MULTILINE)
+        named = {*re.findall(r"`daskcast ([a-z0-9]+)", page.read_text(encoding="utf-8")), *lines}
         assert named <= set(cli.main.commands), page
 
 

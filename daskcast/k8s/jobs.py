@@ -199,14 +199,16 @@ def _tracking(work: Work) -> dict[str, Any]:
 
 
 def literal(argument: str) -> str:
-    """Keep an argument from being taken for a variable of Kubernetes.
+    """Keep an argument from being taken for a variable of Kubernetes, which reads ``$$`` as ``$``.
 
     Examples
     --------
     >>> literal("s3://$(x)/y")
     's3://$$(x)/y'
+    >>> literal("pa$$word")
+    'pa$$$$word'
     """
-    return argument.replace("$(", "$$(")
+    return argument.replace("$", "$$")
 
 
 def _as(pod: PodOptions, account: str) -> PodOptions:

@@ -148,7 +148,8 @@ def pod_spec(  # noqa: PLR0913 - one pod's worth
     if options.spot and on_spot:
         tolerations.append(read_toleration(options.spot))
     asked = {"cpu": pod.cpu or str(n_threads), "memory": pod.memory}
-    env = {"HOME": "/tmp", **(env or {}), **pod.env}
+    own = {name: value.replace("$", "$$") for name, value in pod.env.items()}  # no variables
+    env = {"HOME": "/tmp", **(env or {}), **own}
     sources = [{"secretRef": {"name": name}} for name in pod.secrets]
     sources += [{"configMapRef": {"name": name}} for name in pod.config_maps]
     container = {

@@ -580,7 +580,13 @@ def test_the_schedule_is_monthly_unless_said_otherwise() -> None:
 def test_dollars_are_not_variables() -> None:
     """Kubernetes replaces $(NAME) in arguments; here it is text."""
     assert value(driver_args("--tag", "a=$(HOME)"), "--tag") == "a=$$(HOME)"
-    assert literal("$$(A) $B") == "$$$(A) $B"
+    for text in ("$$(A) $B", "pa$$word", "$", "$$", "a$(b", "$(HOME)$$"):
+        assert as_kubernetes_reads(literal(text)) == text
+
+
+def as_kubernetes_reads(text: str) -> str:
+    """Expand as Kubernetes does: two dollars are one, a name in brackets is a variable."""
+    return re.sub(r"\$\$|\$\((\w+)\)", lambda m: "VALUE" if m[1] else "$", text)
 
 
 # -- the network -------------------------------------------------------------------------------
