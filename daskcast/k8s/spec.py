@@ -25,8 +25,9 @@ PRELOAD = "daskcast.preload"
 WORKER_SHARE = 0.88
 """Of a pod's memory, for the worker: Dask acts on its limit before the kernel acts on the pod's."""
 
-GRACE_S = 30
-"""For a worker to end by itself: what it has finished is kept, so nothing is waited for."""
+GRACE_S = 10
+"""For scheduler and workers to end by themselves: what is finished is kept, so that nothing is
+waited for; one that is told to end while it starts may not hear it."""
 
 SCHEDULING = {
     # A worker holds no batch in reserve: the longest is never stuck behind another.
@@ -100,7 +101,8 @@ def _scheduler(options: KubernetesOptions) -> dict[str, Any]:
             **_health(), "initialDelaySeconds": 30, "periodSeconds": 20, "timeoutSeconds": 10,
         },
     }  # fmt: skip
-    return pod_spec(container, options, options.scheduler, env=SCHEDULING)
+    made = pod_spec(container, options, options.scheduler, env=SCHEDULING)
+    return {**made, "terminationGracePeriodSeconds": GRACE_S}
 
 
 def _worker(options: KubernetesOptions, n_threads: int) -> dict[str, Any]:
