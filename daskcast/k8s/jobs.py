@@ -115,8 +115,11 @@ def job_name(run: str, suffix: str) -> str:
     --------
     >>> job_name("daskcast-29384720", "4f1c2")
     'daskcast-29384720-4f1c2'
+    >>> job_name("2026-11", "4f1c2")  # the name of a service begins with a letter
+    'run-2026-11-4f1c2'
     """
-    return f"{run[: _MOST_OF_NAME - len(suffix) - 1].rstrip('-')}-{suffix}"
+    named = run if run[0].isalpha() else f"run-{run}"
+    return f"{named[: _MOST_OF_NAME - len(suffix) - 1].rstrip('-')}-{suffix}"
 
 
 # -- the run -----------------------------------------------------------------------------------

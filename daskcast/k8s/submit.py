@@ -51,7 +51,7 @@ GONE_S = 150.0
 """How long to wait for a driver that was told to end: it keeps what is finished."""
 
 CONTAINER = "driver"
-_RUN = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_RUN = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _OWN_CODES = (0, 1, 2, 3)
 _NO_COMMAND = (126, 127)
 _UNUSABLE, _STOPPED = 2, 3
@@ -66,7 +66,7 @@ def check_run_name(run: str) -> None:
     """
     if not _RUN.fullmatch(run):
         raise ConfigError(
-            f"run-name must be 63 letters at most, of a to z, 0 to 9 and -; found {run!r}"
+            f"run-name must be 63 characters at most, of a to z, 0 to 9 and - within; found {run!r}"
         )
 
 

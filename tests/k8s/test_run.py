@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import mlflow
 import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
 from little_kubernetes import Image
+from mlflow import MlflowClient
 
 from daskcast import cluster, demo, forecast, pipeline
 from daskcast.cli import main
@@ -193,10 +193,9 @@ def test_a_thousand_airports_and_a_spot_node_that_goes(
     assert n_then < N_AIRPORTS / 10, "the node went too late to show anything"
     same(RunFolder.open(str(out)), serial)
     assert not left(kubernetes, namespace)
-    mlflow.set_tracking_uri(mlflow_pod)
-    client = mlflow.MlflowClient(mlflow_pod)
+    client = MlflowClient(mlflow_pod)
     experiment = client.get_experiment_by_name("daskcast").experiment_id
-    runs = mlflow.search_runs([experiment], max_results=5000)
+    runs = client.search_runs([experiment], max_results=5000)
     assert len(runs) == 1 + N_AIRPORTS
     pods = {record["worker"] for record in logs_of(out, "run-pod-")}
     assert len(pods) >= 5  # the scheduler, four workers, and those that came instead

@@ -20,7 +20,7 @@ from daskcast.cli import main
 from daskcast.config import RunOptions
 from daskcast.errors import ClusterError, ConfigError, StoppedError, StoreError
 from daskcast.k8s.api import RefusedError
-from daskcast.k8s.jobs import Work
+from daskcast.k8s.jobs import Work, job_name
 from daskcast.k8s.objects import _told
 from daskcast.k8s.submit import Attempt, check_run_name
 from daskcast.kubernetes_options import KubernetesOptions
@@ -360,11 +360,17 @@ def test_adaptive_workers_have_an_autoscaler() -> None:
     assert scaler["metadata"]["ownerReferences"][0]["uid"] == "u-1"
 
 
-@pytest.mark.parametrize("name", ["", "A", "1a", "a_b", "a-", "x" * 64, "a.b"])
+@pytest.mark.parametrize("name", ["", "A", "-a", "a_b", "a-", "x" * 64, "a.b"])
 def test_names_that_cannot_be(name: str) -> None:
     """They would be labels and parts of names."""
     with pytest.raises(ConfigError, match="run-name must be"):
         check_run_name(name)
+
+
+def test_a_name_may_be_a_month() -> None:
+    """As people call a monthly run; what is made of it begins with a letter."""
+    check_run_name("2026-11")
+    assert job_name("2026-11", "abc") == "run-2026-11-abc"
 
 
 # -- on a cluster ------------------------------------------------------------------------------
