@@ -66,7 +66,7 @@ def as_os_error(operation: Callable[[], Given], *but: type[Exception]) -> Given:
         if str(error) or isinstance(error, FileExistsError | FileNotFoundError):
             raise
         raise OSError(_words(error)) from error
-    except Exception as error:
+    except Exception as error:  # each package behind fsspec has errors of its own, of no family
         if isinstance(error, AssertionError | AttributeError | NameError | TypeError):
             raise  # a mistake in a program
         raise OSError(_words(error)) from error

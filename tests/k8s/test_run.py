@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
-from little_kubernetes import Image
+from little_kubernetes import Image, wait_until
 from mlflow import MlflowClient
+from spaces import SERVER
 
 from daskcast import cluster, demo, forecast, pipeline
 from daskcast.cli import main
@@ -24,8 +25,6 @@ from daskcast.config import ForecastConfig, RunOptions
 from daskcast.store import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from little_kubernetes import Cluster
 
 N_AIRPORTS = 1000
@@ -35,53 +34,6 @@ SPOT = "node.kubernetes.io/lifecycle=spot"
 DASKCAST = [sys.executable, "-c", "import sys; from daskcast.cli import main; main(sys.argv[1:])"]
 PODS = ["--cluster", "kubernetes", "--image", "daskcast:test", "--spot", SPOT]
 SMALL = [*PODS, "--workers", "1", "--worker-cpu", "500m", "--scheduler-cpu", "500m"]
-
-SERVER = """
-apiVersion: v1
-kind: Service
-metadata: {{name: mlflow}}
-spec:
-  selector: {{app: mlflow}}
-  ports: [{{name: http, port: 5000, targetPort: 5000}}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: mlflow}}
-spec:
-  replicas: 1
-  selector: {{matchLabels: {{app: mlflow}}}}
-  template:
-    metadata: {{labels: {{app: mlflow}}}}
-    spec:
-      containers:
-        - name: mlflow
-          image: daskcast:test
-          args:
-            - mlflow
-            - server
-            - --app-name=daskcast
-            - --host=0.0.0.0
-            - --port=5000
-            - --workers=1
-            - --allowed-hosts=*
-            - --backend-store-uri=sqlite:///{folder}/mlflow.db
-            - --artifacts-destination={folder}/artifacts
-          env: [{{name: MLFLOW_SERVER_ENABLE_JOB_EXECUTION, value: "false"}}]
-          readinessProbe: {{httpGet: {{path: /health, port: 5000}}, periodSeconds: 1}}
-          resources: {{requests: {{cpu: 100m, memory: 500Mi}}}}
-"""
-
-
-def wait(
-    until: Callable[[], Any], seconds: float = 60, *, every: float = 0.2, what: str = ""
-) -> Any:
-    """Wait for something that is to happen soon."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := until():
-            return found
-        time.sleep(every)
-    pytest.fail(f"not within {seconds} s: {what or until}")
 
 
 def started(user: Path, call: list[str]) -> subprocess.Popen[str]:
@@ -162,11 +114,11 @@ def mlflow_pod(kubernetes: Cluster, namespace: str, tmp_path: Path) -> str:
     def address() -> str | None:
         for pod in kubernetes.pods(namespace):
             ready = any(s["ready"] for s in pod.get("status", {}).get("containerStatuses", ()))
-            if pod["metadata"].get("labels", {}).get("app") == "mlflow" and ready:
+            if pod["metadata"]["name"] == "daskcast-mlflow-0" and ready:
                 return f"http://{pod['status']['podIP']}:5000"
         return None
 
-    found: str = wait(address, 90, what="MLflow in a pod")
+    found: str = wait_until(address, 90)
     return found
 
 
@@ -180,7 +132,7 @@ def test_a_thousand_airports_and_a_spot_node_that_goes(
     call += ["--worker-cpu", "2500m", "--worker-memory", "2Gi", "--batch-size", "10"]
     call += ["--out", str(out), "--tracking-uri", mlflow_pod]
     process = started(user, call)
-    wait(lambda: n_batches(out) > 10 or process.poll() is not None, 120, what="work")
+    wait_until(lambda: n_batches(out) > 10 or process.poll() is not None, 120)
     nodes = {pod["spec"].get("nodeName") for pod in kubernetes.pods(namespace)}
     gone = kubernetes.preempt("spot-0")
     time.sleep(1)
@@ -233,7 +185,7 @@ def test_interrupted(
     out = tmp_path / "run"
     call = ["run", str(data), *HOW, *SMALL, "--namespace", namespace, "--no-tracking"]
     process = started(user, [*call, "--batch-size", "10", "--out", str(out)])
-    wait(lambda: n_batches(out) > 1 or process.poll() is not None, 90, what="work")
+    wait_until(lambda: n_batches(out) > 1 or process.poll() is not None, 90)
     process.send_signal(signal.SIGINT)
     code, told = ended(process, 60)
     assert code == 3, told
@@ -249,11 +201,11 @@ def test_a_client_that_is_killed(
     call = ["run", str(data), *HOW, *SMALL, "--namespace", namespace, "--no-tracking"]
     call += ["--batch-size", "10", "--out", str(out), "--idle-timeout", "3"]
     process = started(user, call)
-    wait(lambda: n_batches(out) > 1 or process.poll() is not None, 90, what="work")
+    wait_until(lambda: n_batches(out) > 1 or process.poll() is not None, 90)
     process.kill()
     process.communicate()
     assert left(kubernetes, namespace)
-    wait(lambda: not left(kubernetes, namespace), 60, what="the cluster is removed")
+    wait_until(lambda: not left(kubernetes, namespace), 60)
 
 
 def test_other_versions_are_refused(
