@@ -179,6 +179,8 @@ class _Stages:
                     self.work(scheduler)
             except StoppedError as error:
                 raise StoppedError(f"{error}; {self.kept()}") from error
+            finally:  # before the end of tracking, which keeps the logs as well
+                self.keep_logs_of_pods()
             self.finish()
             tracking.pop_all()
             self.close_tracking(RunStatus.FINISHED)
@@ -423,17 +425,23 @@ class _Stages:
             logger.warning("run.json is not up to date: %s", error)
 
     def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what this process and the pods logged beside what the batches did."""
+        """Keep what this process logged beside what the batches did."""
+        if records:
+            self.try_logs({"driver": records})
+
+    def keep_logs_of_pods(self) -> None:
+        """Keep what the pods logged, those that died too."""
+        self.try_logs({f"pod-{_end_of(pod)}": told for pod, told in self.read_pods().items()})
+
+    def try_logs(self, logged: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         if self.folder is None:
             return
         now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
         try:
-            if records:
-                self.folder.write_logs(f"driver-{now}", records)
-            for pod, told in self.read_pods().items():
-                self.folder.write_logs(f"pod-{_end_of(pod)}-{now}", told)
+            for name, told in logged.items():
+                self.folder.write_logs(f"{name}-{now}", told)
         except OSError as error:  # a full disk; what stopped the run matters more
-            logger.warning("the log of this process could not be kept: %s", error)
+            logger.warning("logs could not be kept: %s", error)
 
     def _enter_stage(self, name: str) -> None:
         self.stage = name

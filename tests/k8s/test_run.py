@@ -149,6 +149,9 @@ def test_a_thousand_airports_and_a_spot_node_that_goes(
     experiment = client.get_experiment_by_name("daskcast").experiment_id
     runs = client.search_runs([experiment], max_results=5000)
     assert len(runs) == 1 + N_AIRPORTS
+    (parent,) = client.search_runs([experiment], "tags.`daskcast.kind` = 'run'")
+    kept = [one.path for one in client.list_artifacts(parent.info.run_id, "logs")]
+    assert sum("run-pod-" in path for path in kept) >= 5
     pods = {record["worker"] for record in logs_of(out, "run-pod-")}
     assert len(pods) >= 5  # the scheduler, four workers, and those that came instead
 
