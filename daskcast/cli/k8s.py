@@ -19,6 +19,7 @@ from click.core import ParameterSource
 
 from daskcast.cli.app import run, terminated_as_interrupted
 from daskcast.cli.arguments import arguments, run_arguments
+from daskcast.cli.k8s_check import check
 from daskcast.cli.options import resolve, run_options
 from daskcast.errors import ConfigError
 from daskcast.redact import redact_text, redacted_args, redacted_tags
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 PARTS = ("all", "rbac", "network", "mlflow", "job", "cronjob", "daskjob")
 _NOT_PASSED_ON = {"namespace", "config_file", "dry_run", "run_name", "detach"}
-_UNUSABLE = 2
 
 
 @click.group("k8s")
@@ -141,29 +141,7 @@ def submit(
     click.get_current_context().exit(code)
 
 
-@k8s.command()
-@click.option("--namespace", help="To look at.  [default: that of the kubeconfig or the pod]")
-@click.option("--image", help="Start it, and compare its versions with those here.")
-@click.option("--tracking-uri", help="MLflow server.  [default: that of the namespace]")
-@click.option(
-    "--secret", "names", multiple=True, metavar="NAME", help="Must be there; may be repeated."
-)
-def check(
-    namespace: str | None, image: str | None, tracking_uri: str | None, names: tuple[str, ...]
-) -> None:
-    """Look at a cluster: what is there, what is missing, and what to do about it.
-
-    Exit code 0 where nothing is missing, else 2.
-    """
-    from daskcast.k8s.check import findings
-
-    well = True
-    looking = findings(namespace, image=image, tracking_uri=tracking_uri, names=names)
-    with terminated_as_interrupted(), closing(looking):
-        for finding in looking:
-            click.echo(finding.line)
-            well = well and finding.well
-    click.get_current_context().exit(0 if well else _UNUSABLE)
+k8s.add_command(check)
 
 
 # -- from options to what runs ---------------------------------------------------------------------
