@@ -1,8 +1,9 @@
 """Who computes: this process, threads, processes, a local Dask cluster, pods, or one that exists.
 
-Covers choosing, opening, preparing and closing it, and checking that both sides of a cluster over
-the network run the same versions. Does not cover the work itself (``engine``, ``task``) or how pods
-are started and watched (``k8s``).
+Covers choosing, opening and closing it, and checking that both sides of a cluster over the network
+run the same versions. Does not cover the work itself (``engine``, ``task``), how processes of this
+machine are started (``machine``), how workers are made ready (``preparation``) or how pods are
+started and watched (``k8s``).
 
 Scripts that use ``processes`` or ``local`` need the usual ``if __name__ == "__main__":`` around
 what they run, because new processes import the script; notebooks and the command do not.
@@ -10,62 +11,35 @@ what they run, because new processes import the script; notebooks and the comman
 
 from __future__ import annotations
 
-import functools
 import logging
-import multiprocessing
-import os
-import secrets
-import signal
-import sys
-import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import dask
-from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, WorkerPlugin
-from distributed.client import ClosedClientError
-from distributed.core import Status
+from distributed import Client
 from distributed.security import Security
 from distributed.system import MEMORY_LIMIT
-from distributed.utils import get_mp_context
-from tornado.ioloop import PeriodicCallback
 
 from daskcast.blas import blas_at_one
 from daskcast.config import KUBERNETES, RunOptions
-from daskcast.errors import ClusterError, StoreError
+from daskcast.errors import ClusterError
 from daskcast.kubernetes_options import KubernetesOptions
-from daskcast.panel import FolderBatch
+from daskcast.machine import WORKERS_SHARE, close_client, n_workers, open_local, open_processes
 from daskcast.pool import ProcessPool
+from daskcast.preparation import forget_workers, prepare_workers, warm_up
 from daskcast.versions import CLOSE, EXACT, mismatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from multiprocessing.context import BaseContext
 
     from daskcast.engine import Scheduler
     from daskcast.k8s.pod_logs import PodLogs
-    from daskcast.panel import BatchData
-    from daskcast.store import RunFolder
 
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 20
 """How long to wait for a scheduler, and then for its first worker."""
-
-WORKERS_SHARE = 0.75
-"""Of this machine's memory, for its workers: the driver and others need some too."""
-
-LOST_AFTER = "10s"
-"""How long a worker of the local cluster that died may take to come back."""
-
-WORKER_TTL = "60s"
-"""How long a worker of the local cluster may be silent."""
-
-PRELOAD = ("distributed", "numpy", "pandas", "pyarrow.parquet", "daskcast.engine", "daskcast.task")
-"""Imported once in the fork server that worker processes come from."""
 
 _OVER_TLS = "is each side's certificate signed by the authority of the other?"
 _OVER_TCP = "a scheduler that speaks TLS is at tls://HOST:PORT"
@@ -78,11 +52,6 @@ def current_client() -> Client | None:
     except ValueError:
         return None
     return client
-
-
-def n_workers(options: RunOptions) -> int:
-    """Give how many workers an executor of several gets on this machine."""
-    return options.workers or max(1, CPU_COUNT // options.threads_per_worker)
 
 
 def n_slots(scheduler: Scheduler) -> int:
@@ -152,9 +121,9 @@ def open_cluster(
             stack.callback(threads.shutdown, wait=False, cancel_futures=True)
             yield threads
         elif kind == "processes":
-            yield _open_processes(n_workers(options), stack)
+            yield open_processes(n_workers(options), stack)
         elif kind == "local":
-            yield _open_local(options, stack, on_warm_up)
+            yield open_local(options, stack, on_warm_up)
         elif kind == KUBERNETES:
             pods = _open_pods(options, stack)
             _use_client(pods, stack, on_warm_up)
@@ -163,112 +132,10 @@ def open_cluster(
             yield _connect(kind, stack, on_warm_up)
 
 
-# -- executors of this machine -----------------------------------------------------------------
-
-
 def _prepare_driver(stack: ExitStack, on_warm_up: Callable[[], None]) -> None:
     on_warm_up()
-    _warm_up()
+    warm_up()
     stack.enter_context(blas_at_one())
-
-
-@functools.cache
-def _warm_up() -> None:
-    """Warm this process up, once."""
-    from daskcast import task  # noqa: PLC0415 - heavy: where the work is done
-
-    task.warm_up()
-
-
-def _open_processes(n: int, stack: ExitStack) -> ProcessPool:
-    pool = ProcessPool(functools.partial(_processes, n))
-    stack.callback(pool.close)
-    return pool
-
-
-def _processes(n: int) -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(n, mp_context=_process_context(), initializer=_prepare_process)
-    # One process first, so that several do not compile the same cold kernels at once.
-    pool.submit(_warm_up).result()
-    return pool
-
-
-def _prepare_process() -> None:
-    # Ctrl-C reaches the whole group: the driver decides, the batches at hand are finished.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_driver, name="daskcast-watch", daemon=True).start()
-    _warm_up()
-    blas_at_one()
-
-
-def _end_with_driver() -> None:
-    """End this process when the driver is gone, however it went; a pool alone does not notice."""
-    driver = multiprocessing.parent_process()
-    if driver is not None:
-        driver.join()
-        os._exit(1)
-
-
-def _method() -> str:
-    """How processes start: a fork server shares the imports, which are most of the start."""
-    return "forkserver" if sys.platform == "linux" else "spawn"
-
-
-def _process_context() -> BaseContext:
-    with dask.config.set({"distributed.worker.multiprocessing-method": _method()}):
-        get_mp_context()  # its own list of modules to preload is set once, by the first call
-    context = multiprocessing.get_context(_method())
-    if _method() == "forkserver":
-        context.set_forkserver_preload(list(PRELOAD))
-    return context
-
-
-def _open_local(options: RunOptions, stack: ExitStack, on_warm_up: Callable[[], None]) -> Client:
-    n = n_workers(options)
-    _process_context()
-    settings = {
-        "distributed.worker.multiprocessing-method": _method(),
-        # A worker holds no batch in reserve: the longest is never stuck behind another.
-        "distributed.scheduler.worker-saturation": 1.0,
-        # The engine decides what becomes of a batch whose worker died.
-        "distributed.scheduler.allowed-failures": 0,
-        # A worker that hangs is replaced, and so is one that does not come back.
-        "distributed.scheduler.worker-ttl": WORKER_TTL,
-        "distributed.deploy.lost-worker-timeout": LOST_AFTER,
-    }
-    stack.enter_context(dask.config.set(settings))
-    cluster = stack.enter_context(
-        LocalCluster(
-            n_workers=n,
-            threads_per_worker=options.threads_per_worker,
-            processes=True,
-            memory_limit=round(WORKERS_SHARE * MEMORY_LIMIT) // n,
-            dashboard_address="127.0.0.1:0",  # None still takes port 8787, and warns if taken
-            # Closed while it works, a worker logs its lost heartbeat as an error with a traceback.
-            silence_logs=logging.CRITICAL,
-        )
-    )
-    client = Client(cluster, set_as_default=False)
-    stack.callback(_close, client)
-    _keep_complete(cluster, n)
-    on_warm_up()
-    _prepare_workers(client, own=True)
-    return client
-
-
-def _keep_complete(cluster: Any, n: int) -> None:
-    """Open workers anew whose nannies gave up: they do when a worker dies while it starts."""
-
-    def mend() -> None:
-        for name, nanny in list(cluster.workers.items()):
-            if nanny.status in (Status.failed, Status.closed):
-                del cluster.workers[name]
-        if len(cluster.workers) < n:
-            cluster.scale(n)
-
-    mending = PeriodicCallback(mend, 1000)
-    cluster.periodic_callbacks["daskcast-mend"] = mending  # it ends with the cluster
-    cluster.loop.add_callback(mending.start)
 
 
 # -- pods --------------------------------------------------------------------------------------
@@ -366,17 +233,9 @@ def _connect(address: str, stack: ExitStack, on_warm_up: Callable[[], None]) -> 
             f"no Dask scheduler answers at {address} within {CONNECT_S} s: start one "
             f"(`dask scheduler`) or mend the address ({_OVER_TLS if tls else _OVER_TCP})"
         ) from error
-    stack.callback(_close, client)
+    stack.callback(close_client, client)
     _use_client(client, stack, on_warm_up)
     return client
-
-
-def _close(client: Client) -> None:
-    """Close a client; what goes wrong in that must not hide how the run ended."""
-    try:
-        client.close()
-    except (OSError, TimeoutError, RuntimeError):  # Dask stumbles at times over a lost scheduler
-        logger.debug("the Dask client did not close cleanly", exc_info=True)
 
 
 def _check_certificates(address: str) -> None:
@@ -396,8 +255,8 @@ def _check_certificates(address: str) -> None:
 def _use_client(client: Client, stack: ExitStack, on_warm_up: Callable[[], None]) -> None:
     _check_client(client)
     on_warm_up()
-    _prepare_workers(client, own=False)
-    stack.callback(_forget, client)
+    prepare_workers(client, own=False)
+    stack.callback(forget_workers, client)
 
 
 def _check_client(client: Client) -> None:
@@ -417,93 +276,3 @@ def _check_client(client: Client) -> None:
     problems = mismatches(versions)
     if problems:
         raise ClusterError(*problems)
-
-
-def _prepare_workers(client: Client, *, own: bool) -> None:
-    """Warm each worker once, one of each machine first; workers that join later warm themselves."""
-    firsts = list({_host(address): address for address in client.nthreads()}.values())
-    client.run(_warm_up, workers=firsts)
-    client.register_plugin(_Preparation(own=own))
-
-
-def _forget(client: Client) -> None:
-    """Leave the workers as they were; a client that is lost by now has none.
-
-    Nothing is left to do, either, where another run on the same cluster ended before.
-    """
-    with suppress(OSError, TimeoutError, ClosedClientError, ValueError):
-        client.unregister_worker_plugin(_Preparation.name)
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0]
-
-
-class _Preparation(WorkerPlugin):
-    """Warms the kernels and limits BLAS, on each worker there is and each that joins."""
-
-    name = "daskcast-prepare"
-
-    def __init__(self, *, own: bool) -> None:
-        self._own = own
-
-    async def setup(self, worker: Any) -> None:
-        await worker.loop.run_in_executor(None, _warm_up)
-        # In a thread that ends: while the one that set a limit is alive, threadpoolctl lets no
-        # other set one, and a task could not limit what its model loads.
-        setter = threading.Thread(target=self._limit)
-        setter.start()
-        setter.join()
-        if self._own and threading.current_thread() is threading.main_thread():
-            # Ctrl-C reaches the whole group: the driver decides, workers go when it closes them.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def _limit(self) -> None:
-        self._limits = blas_at_one()
-
-    def teardown(self, worker: Any) -> None:  # noqa: ARG002
-        self._limits.restore_original_limits()
-
-
-def shares(scheduler: Scheduler, folder: RunFolder) -> bool:
-    """Tell whether all workers reach a run folder by its path: they read back a token of ours."""
-    if not isinstance(scheduler, Client):
-        return True
-    name, token = f".token-{secrets.token_hex(8)}", secrets.token_bytes(16)
-    folder.files.write(name, token)
-    try:
-        found = scheduler.run(_read_back, folder, name)
-    finally:
-        folder.files.remove(name)
-    return all(read == token for read in found.values())
-
-
-def check_reading(scheduler: Scheduler, data: BatchData) -> None:
-    """Refuse files that workers of other machines do not see, before any work is done.
-
-    Raises
-    ------
-    ClusterError
-        Names the file, and what the worker said.
-    """
-    if not isinstance(scheduler, Client) or not isinstance(data, FolderBatch):
-        return
-    found = scheduler.run(_trouble, data)
-    blind = {address: told for address, told in found.items() if told}
-    if blind:
-        raise ClusterError(
-            f"{len(blind)} of {len(found)} workers cannot read the data that they are to forecast "
-            f"({next(iter(blind.values()))}): put it where all of them can, such as s3://, or give "
-            f"a single file or a table, which is read here"
-        )
-
-
-def _trouble(data: FolderBatch) -> str:
-    return data.trouble()
-
-
-def _read_back(folder: RunFolder, name: str) -> bytes:
-    try:
-        return folder.files.read(name)
-    except (OSError, StoreError):  # StoreError: what opens such a place is not installed there
-        return b""

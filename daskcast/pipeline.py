@@ -24,20 +24,13 @@ import numpy as np
 
 from daskcast import logs
 from daskcast.apart import Limits
-from daskcast.cluster import (
-    check_reading,
-    current_client,
-    memory_of_slot,
-    n_slots,
-    open_cluster,
-    pod_logs,
-    shares,
-)
+from daskcast.cluster import current_client, memory_of_slot, n_slots, open_cluster, pod_logs
 from daskcast.config import MODELS
 from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
 from daskcast.panel import open_source
 from daskcast.progress import Clock, Counts, Progress, RunSummary
+from daskcast.reach import check_reading, shares
 from daskcast.redact import redact_uri, redacted_tags
 from daskcast.remaining import Remaining
 from daskcast.report import write_report

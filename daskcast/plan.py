@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from daskcast import logs, panel
-from daskcast.cluster import n_slots, n_workers, open_cluster
+from daskcast.cluster import n_slots, open_cluster
 from daskcast.config import EXECUTORS, KUBERNETES
+from daskcast.machine import n_workers
 from daskcast.partition import pack
 from daskcast.settings import TaskSettings
 from daskcast.tracking import TrackingCost, hosted_limits, tracking_cost

@@ -16,11 +16,12 @@ from distributed import Client, LocalCluster
 from threadpoolctl import threadpool_info
 
 from daskcast import cluster
-from daskcast.cluster import current_client, n_slots, open_cluster, shares
+from daskcast.cluster import current_client, n_slots, open_cluster
 from daskcast.config import RunOptions
 from daskcast.engine import run_batches
 from daskcast.errors import ClusterError, StoppedError
 from daskcast.pool import ProcessPool
+from daskcast.reach import shares
 from daskcast.records import BatchReceipt
 from daskcast.store import RunFolder
 from daskcast.versions import mismatches

@@ -21,7 +21,7 @@ import pytest
 from distributed import Client, LocalCluster
 from poison import Poison, values
 
-from daskcast import OwnModel, cluster, demo, pipeline
+from daskcast import OwnModel, demo, machine, pipeline
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.engine import flight
 from daskcast.errors import StoppedError
@@ -234,7 +234,7 @@ def test_a_frozen_worker_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One of two workers is stopped in its tracks: its batch is done by another."""
-    monkeypatch.setattr(cluster, "WORKER_TTL", "5s")
+    monkeypatch.setattr(machine, "WORKER_TTL", "5s")
     frozen: list[psutil.Process] = []
 
     def on_progress(progress: Progress) -> None:

@@ -413,7 +413,7 @@ def test_workers_that_cannot_reach_the_folder_send_their_results(
     table: pd.DataFrame, options: RunOptions, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver stores instead; the run folder is the same."""
-    monkeypatch.setattr("daskcast.cluster._read_back", lambda *_: b"")
+    monkeypatch.setattr("daskcast.reach._read_back", lambda *_: b"")
     stored: list[str] = []
     real = work.Computed.store
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from fsspec.registry import _registry
 from s3_server import S3Server
 
-from daskcast import cluster, demo, pipeline
+from daskcast import demo, pipeline, reach
 from daskcast.cli import main
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import DataError
@@ -145,4 +145,4 @@ def test_a_worker_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not share the run folder; the driver writes what it did."""
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(_registry, "s3", raising=False)
-    assert cluster._read_back(RunFolder("s3://bucket/x", (80.0,)), ".token") == b""
+    assert reach._read_back(RunFolder("s3://bucket/x", (80.0,)), ".token") == b""
