@@ -17,10 +17,15 @@ _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"<>]+")
 _SECRET = re.compile(
     r"pass|pwd|secret|token|key|sig|credential|auth|sas|session", flags=re.IGNORECASE
 )
-_SECRET_PAIR = re.compile(
-    r"^((?:--tag=)?[\w.\- ]*(?:pass|pwd|secret|token|credential|api_?key)[\w.\- ]*)=.*",
-    flags=re.IGNORECASE | re.DOTALL,
+_SECRET_NAME = re.compile(
+    r"pass(?!enger)|pwd|secret|token(?!iz)|credential|authorization|api_?key"
+    r"|connection[\W_]?string|(?<![a-z])(?:sas|jwt)(?![a-z])"
+    # at the end alone: an access key's id is none, a partition's or an account's key may be a name
+    r"|(?:access|account|auth|encryption|master|private|shared|signing|ssh|storage|subscription)"
+    r"[\W_]?key\d*$|(?<![a-z])auth$",
+    flags=re.IGNORECASE,
 )
+_PAIR_NAME = re.compile(r"[\w.][\w.\- ]*")
 _PORT = re.compile(r"(\[.*\]|[^:\[\]]*)(:\d*)?")
 
 
@@ -92,6 +97,22 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def is_secret_name(name: str) -> bool:
+    """Tell whether a name says that its value is a secret.
+
+    Parameters
+    ----------
+    name : str
+        Of a tag, a variable of the environment or an option.
+
+    Examples
+    --------
+    >>> [is_secret_name(name) for name in ("my/token", "AZURE_STORAGE_KEY", "monkey", "sort_key")]
+    [True, True, False, False]
+    """
+    return bool(_SECRET_NAME.search(name))
+
+
 def redacted_args(args: Sequence[str]) -> list[str]:
     """Copy the arguments of a command without credentials: of URIs, and of tags that are secrets.
 
@@ -100,7 +121,17 @@ def redacted_args(args: Sequence[str]) -> list[str]:
     >>> redacted_args(["--tag", "api_token=x", "--out", "ftp://me:secret@host/run"])
     ['--tag', 'api_token=***', '--out', 'ftp://host/run']
     """
-    return [_SECRET_PAIR.sub(r"\1=***", redact_text(arg)) for arg in args]
+    return [_redacted_arg(arg, before) for before, arg in zip(["", *args], args, strict=False)]
+
+
+def _redacted_arg(arg: str, before: str) -> str:
+    """Redact an argument; a tag's name may have a slash in it, which else is that of a path."""
+    flag = "--tag=" if arg.startswith("--tag=") else ""
+    name, found, _ = arg.removeprefix(flag).partition("=")
+    is_pair = before == "--tag" or flag or _PAIR_NAME.fullmatch(name)
+    if found and is_pair and is_secret_name(name):
+        return f"{flag}{name}=***"
+    return redact_text(arg)
 
 
 def redacted_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -112,8 +143,7 @@ def redacted_tags(tags: Mapping[str, str]) -> dict[str, str]:
     {'api_token': '***', 'team': 'network', 'from': 'ftp://host'}
     """
     return {
-        key: "***" if _SECRET_PAIR.match(f"{key}=") else redact_text(value)
-        for key, value in tags.items()
+        key: "***" if is_secret_name(key) else redact_text(value) for key, value in tags.items()
     }
 
 

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daskcast.redact import redact_text, redact_uri, redacted
+from daskcast.redact import (
+    is_secret_name,
+    redact_text,
+    redact_uri,
+    redacted,
+    redacted_args,
+    redacted_tags,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,3 +63,58 @@ def test_no_password_survives(user: str, password: str, before: str) -> None:
     found = redact_text(text)
     assert secret not in found
     assert found.endswith("https://host:80/p?api_key=***&n=1 after")
+
+
+SECRET_NAMES = (
+    *(
+        "my/token",
+        "authorization",
+        "Proxy-Authorization",
+        "sas",
+        "AZURE_SAS",
+        "sas_url",
+        "npm_auth",
+    ),
+    *("access_key", "accessKey", "AZURE_STORAGE_KEY", "AZURE_STORAGE_KEY2", "account_key"),
+    *("AccountKey", "AZURE_STORAGE_CONNECTION_STRING", "connectionString", "client_secret"),
+    *("AWS_SECRET_ACCESS_KEY", "private-key", "ssh.key", "api_key", "apikey", "pass", "DB_PWD"),
+    *("passenger_password", "session jwt", "team/credentials", "SharedAccessKey"),
+)
+HARMLESS_NAMES = (
+    *("monkey", "key_account", "turkey", "keyboard", "hockey", "sort_key", "partition_key", "key"),
+    *("passengers", "TOKENIZERS_PARALLELISM", "author", "authority", "Kansas", "sassafras"),
+    *("AWS_ACCESS_KEY_ID", "AZURE_STORAGE_ACCOUNT", "account", "access", "connection", "design"),
+    *("auth_method", "AWS_REGION", "storage_keyboard", "daskcast.run_key", "sales"),
+)
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_names_of_secrets(name: str) -> None:
+    """As a tag, as a variable, and as an argument in each of its forms."""
+    assert is_secret_name(name)
+    assert redacted_tags({name: "hunter2"}) == {name: "***"}
+    assert redacted_args(["--tag", f"{name}=hunter2"]) == ["--tag", f"{name}=***"]
+    assert redacted_args([f"--tag={name}=hunter2=x"]) == [f"--tag={name}=***"]
+
+
+@pytest.mark.parametrize("name", HARMLESS_NAMES)
+def test_names_that_only_look_like_it(name: str) -> None:
+    """They stay, with what they hold."""
+    assert not is_secret_name(name)
+    assert redacted_tags({name: "x"}) == {name: "x"}
+    assert redacted_args(["--tag", f"{name}=x"]) == ["--tag", f"{name}=x"]
+
+
+def test_a_folder_or_an_option_is_no_tag() -> None:
+    """Partitions of a table are called as they like, and a Secret's name is none itself."""
+    args = ["run", "/lake/token=5/x.parquet", "--out=/runs/token=5", "--secret=s3-keys"]
+    assert redacted_args(args) == args
+    assert redacted_args(["api_token=hunter2"]) == ["api_token=***"]
+
+
+@given(name=st.sampled_from(SECRET_NAMES), before=st.text("ab_/.-", max_size=6), value=words)
+def test_no_prefix_hides_a_secret(name: str, before: str, value: str) -> None:
+    """A name in a group, as `team/token`, is a secret as it is without."""
+    group = f"{before}/"
+    assert redacted_tags({f"{group}{name}": value}) == {f"{group}{name}": "***"}
+    assert redacted_args(["--tag", f"{group}{name}={value}"])[1] == f"{group}{name}=***"
