@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daskcast.errors import ClusterError
+from daskcast.k8s.refused import LOG_IN, why_no_account
 from daskcast.k8s.spec import API_VERSION, COMPONENT_LABEL, NAME_LABEL
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ REQUEST_S = 10
 PATIENCE_S = 25
 """For a request with all that kr8s does about it: signing in again, which may run a program."""
 
+_LATE_S = 5
+"""More for whoever waits, who else would hear of its own limit only."""
+
 UNREACHABLE = 0
 NO_ACCOUNT = -1
 """Statuses of what never got an answer: beside those of HTTP."""
@@ -45,7 +49,15 @@ _APPS = "apps/v1"
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _OPERATOR = "kopf.zalando.org/"
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_AUTH_ERRORS = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError)
+_COPIES = {
+    "client_key_file": "client-key-data",
+    "client_cert_file": "client-certificate-data",
+    "server_ca_file": "certificate-authority-data",
+}
+_AUTH_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
+    ImportError,  # of a proxy that httpx has no package for
+)
 
 
 class RefusedError(Exception):
@@ -111,22 +123,27 @@ class Kubernetes:
         self.server = ""
         self.namespace = namespace or ""
         try:
-            self._wait(self._sign_in())
+            self._wait(self._sign_in(), 2 * PATIENCE_S + _LATE_S)
         except BaseException:
             self.close()
             raise
 
     async def _sign_in(self) -> None:
         import kr8s.asyncio  # noqa: PLC0415 - optional, and heavy
-        import yaml  # noqa: PLC0415 - only needed for its exception
 
-        # What kr8s.asyncio.api() makes, but at hand where signing in fails, so that it is closed.
+        # What kr8s.asyncio.api() makes, but at hand where signing in fails, so that it is closed,
+        # and in two steps, so that a program that signs in is told from an API that is silent.
         self._api = kr8s.asyncio.Api(bypass_factory=True)
-        try:
-            await _answered(_awaited(self._api))
-        except yaml.YAMLError as error:
-            raise RefusedError(NO_ACCOUNT, _words(error)) from error
         self._api.timeout = REQUEST_S
+        _tidy(self._api.auth)
+        try:
+            await _answered(_awaited(self._api.auth))
+        except RefusedError as refused:
+            if isinstance(refused.__cause__, TimeoutError):  # nothing was asked of the API yet
+                told = why_no_account(refused.__cause__, hung=True)
+                raise RefusedError(NO_ACCOUNT, told) from refused
+            raise
+        await _answered(_look(self._api))
         self.server = str(self._api.auth.server)
         self.namespace = self.namespace or self._own_namespace()
 
@@ -135,7 +152,7 @@ class Kubernetes:
         # fallback already there), which is dask-kubernetes#921 as well.
         auth = self._api.auth
         if auth.active_context:
-            return str(auth.kubeconfig.current_namespace)
+            return str(auth.kubeconfig.current_namespace or "default")
         try:
             return _POD_NAMESPACE.read_text().strip()
         except OSError as error:
@@ -149,7 +166,7 @@ class Kubernetes:
         """Let something run beside, on the loop of the requests."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def _wait(self, work: Coroutine[Any, Any, T], limit_s: float = PATIENCE_S) -> T:
+    def _wait(self, work: Coroutine[Any, Any, T], limit_s: float = PATIENCE_S + _LATE_S) -> T:
         future = self.begin(asyncio.wait_for(work, limit_s))
         try:
             return future.result()
@@ -176,6 +193,8 @@ class Kubernetes:
         session = getattr(self._api, "_session", None)  # kr8s has no other way to end it
         if session is not None:
             await session.aclose()
+        if self._api is not None:
+            _remove_copies(self._api.auth)
 
     # -- one request ---------------------------------------------------------------------------
 
@@ -361,6 +380,41 @@ async def _awaited(work: Any) -> Any:
     return await work
 
 
+def _tidy(auth: Any) -> None:
+    """Let kr8s remove the keys that it wrote before it writes them once more."""
+    sign_in = auth.reauthenticate
+
+    async def tidily() -> None:
+        _remove_copies(auth)
+        await sign_in()
+
+    auth.reauthenticate = tidily
+
+
+def _remove_copies(auth: Any) -> None:
+    """Remove the files to which kr8s copied keys and certificates out of the kubeconfig."""
+    given = {**auth._cluster, **auth._user}
+    for name, what in _COPIES.items():
+        copy = getattr(auth, name)
+        if copy and given.get(what):
+            Path(copy).unlink(missing_ok=True)
+            setattr(auth, name, None)
+
+
+async def _look(api: Any) -> None:
+    """Refuse what answers and is no Kubernetes, such as a page to log in."""
+    try:
+        (await api.async_version())["gitVersion"]
+    except (ValueError, LookupError, TypeError) as error:
+        if _refused_by(error) or api._session is None:  # not even asked
+            raise
+        raise RefusedError(
+            NO_ACCOUNT,
+            f"what answers at {api.auth.server} is not the API of a Kubernetes cluster: mend the "
+            f"server in the kubeconfig, or {LOG_IN}",
+        ) from error
+
+
 async def _entered(call: Any) -> Any:
     async with call as answer:
         return answer
@@ -368,24 +422,40 @@ async def _entered(call: Any) -> Any:
 
 async def _answered(work: Any) -> Any:
     """Wait for an answer, and tell every way in which there is none as one exception."""
+    import anyio  # noqa: PLC0415 - comes with kr8s
     import httpx  # noqa: PLC0415 - comes with kr8s
     import kr8s  # noqa: PLC0415 - optional, and heavy
+    import yaml  # noqa: PLC0415 - comes with kr8s
 
     try:
-        return await asyncio.wait_for(work, PATIENCE_S)
+        with anyio.fail_after(PATIENCE_S):  # cancels until it ends, a program that hangs as well
+            return await work
     except kr8s.ServerError as error:
         status = error.response.status_code if error.response is not None else UNREACHABLE
         raise RefusedError(status, _words(error)) from error
     except (kr8s.APITimeoutError, TimeoutError) as error:
         raise RefusedError(UNREACHABLE, f"no answer within {REQUEST_S} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, ConnectionError) as error:
+    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+        raise RefusedError(NO_ACCOUNT, why_no_account(error)) from error
+    except (httpx.HTTPError, ssl.SSLCertVerificationError, ConnectionError) as error:
         raise RefusedError(UNREACHABLE, _words(error)) from error
-    except _AUTH_ERRORS as error:  # of reading the kubeconfig, or of the program that it names
-        raise RefusedError(NO_ACCOUNT, _words(error)) from error
+    except (*_AUTH_ERRORS, yaml.YAMLError) as error:
+        if answer := _refused_by(error):
+            raise RefusedError(answer.status_code, _words(answer.text)) from error
+        # Of reading the kubeconfig, of what it names, or of the program that signs in.
+        raise RefusedError(NO_ACCOUNT, why_no_account(error)) from error
 
 
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _refused_by(error: BaseException) -> Any:
+    """Give the answer of which kr8s could not read why it refused, if that is what failed."""
+    import httpx  # noqa: PLC0415 - comes with kr8s
+
+    before = error.__context__
+    return before.response if isinstance(before, httpx.HTTPStatusError) else None
+
+
+def _words(told: object) -> str:
+    return str(told) or type(told).__name__
 
 
 def in_cluster() -> bool:

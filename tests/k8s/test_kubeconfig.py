@@ -1,0 +1,322 @@
+"""What is said of a kubeconfig that cannot be used: the file, what is wrong with it, what to do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from daskcast.cli import main
+from daskcast.errors import ClusterError
+from daskcast.k8s import api
+from daskcast.k8s.objects import connected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SECRET = "hunter2"
+FORBIDDEN_WORDS = ("Traceback", "Errno", "Error(", SECRET, "NoneType", "codec")
+ENVELOPE = "client.authentication.k8s.io/v1"
+
+
+class Answers(BaseHTTPRequestHandler):
+    """An API that answers as it is told to."""
+
+    status, body = 200, json.dumps({"gitVersion": "v1.34.1"})
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.body.encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, type[Answers]]]:
+    kind = type("Told", (Answers,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as http:
+        thread = threading.Thread(target=http.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}", kind
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def config(server: Any) -> dict[str, Any]:
+    """Give a kubeconfig that does."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "work",
+        "contexts": [{"name": "work", "context": {"cluster": "there", "user": "ann"}}],
+        "clusters": [{"name": "there", "cluster": {"server": server[0]}}],
+        "users": [{"name": "ann", "user": {"token": SECRET}}],
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the path that KUBECONFIG names."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    return tmp_path / "config"
+
+
+def refused() -> str:
+    """Connect, and give why that is refused: plain words, one line, no secret."""
+    with pytest.raises(ClusterError) as caught:
+        connected(None).close()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert [words for words in FORBIDDEN_WORDS if words in text] == []
+    return text
+
+
+def cluster(config: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = config["clusters"][0]["cluster"]
+    return found
+
+
+def user(config: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = config["users"][0]["user"]
+    return found
+
+
+def context(config: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = config["contexts"][0]["context"]
+    return found
+
+
+def program(path: Path, text: str, **more: Any) -> dict[str, Any]:
+    """Give a user whom a program signs in."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return {"exec": {"apiVersion": ENVELOPE, "command": str(path), "args": [SECRET], **more}}
+
+
+def test_one_that_does(config: dict[str, Any], file: Path) -> None:
+    """So that the others are refused for what is changed."""
+    context(config)["namespace"] = None
+    file.write_text(yaml.safe_dump(config))
+    found = connected(None)
+    assert found.namespace == "default"
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.pop("current-context"), "has no current-context: kubectl config use-context"),
+        (lambda c: c.update({"current-context": ""}), "use-context NAME, of work"),
+        (lambda c: c.update({"current-context": "play"}), "has no context play"),
+        (lambda c: c.pop("contexts"), "has no contexts"),
+        (lambda c: c.update(contexts="work"), "must have a list of contexts"),
+        (lambda c: c.update(contexts=[{"name": "work"}]), "names no cluster"),
+        (lambda c: context(c).update(cluster="here"), "names the cluster here, which is not there"),
+        (lambda c: context(c).update(user="bob"), "set-context work --user=NAME, of ann"),
+        (lambda c: context(c).pop("user"), "names no user"),
+        (lambda c: c.update(users=None), "names the user ann, which is not there"),
+        (lambda c: cluster(c).pop("server"), "must be https://HOST:PORT, found None"),
+        (lambda c: cluster(c).update(server="there:6443"), "found 'there:6443'"),
+        (lambda c: cluster(c).update(server="https://x:y"), "must be https://HOST:PORT"),
+        (
+            lambda c: cluster(c).update({"certificate-authority": "/none/ca.crt"}),
+            "names the file /none/ca.crt as its certificate-authority, which cannot be read",
+        ),
+        (
+            lambda c: user(c).update({"client-certificate": "a.crt", "client-key": "a.key"}),
+            "names the file a.crt as its client-certificate",
+        ),
+        (
+            lambda c: cluster(c).update({"certificate-authority-data": "???"}),
+            "its certificate-authority-data holds no certificate",
+        ),
+        (
+            lambda c: user(c).update(
+                {f"client-{x}-data": base64.b64encode(b"x") for x in ("key", "certificate")}
+            ),
+            "its client-certificate-data holds no certificate in the format PEM",
+        ),
+        (lambda c: user(c).update(token=f"a\n{SECRET}"), "has a token with line breaks"),
+        (lambda c: user(c).update(token=f"ü{SECRET}"), "letters that no token has"),
+        (lambda c: user(c).update(username="ann", password=SECRET), "by user and password"),
+        (lambda c: user(c).update({"auth-provider": {"name": "gcp"}}), "auth-provider gcp"),
+        (lambda c: cluster(c).update({"proxy-url": "what://x"}), "cannot be used"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_it(
+    config: dict[str, Any], file: Path, change: Callable[[dict[str, Any]], Any], words: str
+) -> None:
+    """The file is named, and what to do."""
+    change(config)
+    file.write_text(yaml.safe_dump(config))
+    text = refused()
+    assert words in text
+    assert str(file) in text
+    assert "kubectl" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"users: [{SECRET}", "is not YAML (line 1, column"),
+        (f"a:\n  token: {SECRET}\n b: {SECRET}", "is not YAML (line 3, column 2)"),
+        ("\x00", "is not YAML"),
+        ("", "holds no clusters, users and contexts"),
+        ("- a", "holds no clusters, users and contexts"),
+    ],
+)
+def test_a_file_that_is_none(file: Path, text: str, words: str) -> None:
+    """The line that is wrong is not shown: a token may be on it."""
+    file.write_text(text)
+    assert words in (found := refused())
+    assert str(file) in found
+
+
+def test_a_file_of_bytes(file: Path) -> None:
+    """Such as an archive."""
+    file.write_bytes(b"\xff\xfe\x00")
+    assert f"the kubeconfig {file} is not YAML" in refused()
+
+
+def test_a_file_that_is_not_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a folder; or none is named."""
+    assert f"there is no kubeconfig {file}: set KUBECONFIG" in refused()
+    file.mkdir()
+    assert f"the kubeconfig {file} cannot be read (Is a directory)" in refused()
+    monkeypatch.setenv("KUBECONFIG", "")
+    assert "KUBECONFIG is empty: set KUBECONFIG" in refused()
+
+
+def test_a_proxy_that_needs_a_package(
+    config: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many desks have such a variable."""
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    file.write_text(yaml.safe_dump(config))
+    assert 'pip install "httpx[socks]"' in refused()
+
+
+def test_a_pod_without_a_token(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the pod that must be mended."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert "this pod has no token of a service account" in refused()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (f"echo 'not logged in as {'x' * 50}' >&2; exit 3", "(exit code 3: not logged in as ***)"),
+        ("exit 1", "failed (exit code 1: it wrote nothing)"),
+        (f"echo {SECRET}", "answered without a token or a certificate"),
+        ("""echo '{"status": {}}'""", "answered without a token or a certificate"),
+        ("""echo '[]'""", "answered without a token or a certificate"),
+    ],
+)
+def test_a_program_that_fails(config: dict[str, Any], file: Path, script: str, words: str) -> None:
+    """By its name and last words; not with its arguments, nor what it answered."""
+    config["users"][0]["user"] = program(file.parent / "login", script)
+    file.write_text(yaml.safe_dump(config))
+    text = refused()
+    assert words in text
+    assert f"the program {file.parent}/login, which signs in for the kubeconfig {file}," in text
+
+
+def test_a_program_that_signs_in(config: dict[str, Any], file: Path) -> None:
+    """It is asked once; some open a browser."""
+    answer = json.dumps({"status": {"token": SECRET}})
+    log = file.parent / "log"
+    config["users"][0]["user"] = program(file.parent / "login", f"echo . >> {log}\necho '{answer}'")
+    file.write_text(yaml.safe_dump(config))
+    connected(None).close()
+    assert log.read_text() == ".\n"
+
+
+def test_a_program_that_is_not_there(config: dict[str, Any], file: Path) -> None:
+    """With the hint that the file has for that."""
+    path = file.parent / "login"
+    config["users"][0]["user"] = program(path, "", installHint="brew install\n  login")
+    path.unlink()
+    file.write_text(yaml.safe_dump(config))
+    assert "is not here: install it, or mend PATH (brew install login)" in refused()
+    user(config)["exec"]["apiVersion"] = "client.authentication.k8s.io/v1alpha1"
+    file.write_text(yaml.safe_dump(config))
+    assert "is told to speak v1alpha1, which has ended" in refused()
+
+
+def test_a_program_that_does_not_end(
+    config: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what hangs, and not the API."""
+    monkeypatch.setattr(api, "PATIENCE_S", 0.5)
+    config["users"][0]["user"] = program(file.parent / "login", "exec sleep 60")
+    file.write_text(yaml.safe_dump(config))
+    begun = time.monotonic()
+    assert "does not end; it may be asking something" in refused()
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, json.dumps({"message": "Unauthorized"}), "it may have expired; log in again"),
+        (401, json.dumps({"error": "expired"}), "it may have expired; log in again"),
+        (401, "[]", "it may have expired; log in again"),
+        (401, "", "it may have expired; log in again"),
+        (200, "<html>log in</html>", "is not the API of a Kubernetes cluster"),
+        (200, "{}", "is not the API of a Kubernetes cluster"),
+        (200, "[]", "is not the API of a Kubernetes cluster"),
+    ],
+)
+def test_what_answers(
+    config: dict[str, Any], file: Path, server: Any, status: int, body: str, words: str
+) -> None:
+    """An account that has expired, and what is no Kubernetes."""
+    file.write_text(yaml.safe_dump(config))
+    server[1].status, server[1].body = status, body
+    assert words in refused()
+
+
+def test_no_key_is_left_behind(
+    config: dict[str, Any], file: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where kr8s copies one to a file, once for each time that it signs in."""
+    copies = file.parent / "copies"
+    copies.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(copies))
+    certificate = f"-----BEGIN CERTIFICATE-----\n{SECRET}\n-----END CERTIFICATE-----"
+    user(config)["client-key-data"] = certificate  # of no use without the other one
+    file.write_text(yaml.safe_dump(config))
+    found = connected(None)
+    assert len(list(copies.iterdir())) == 1
+    server[1].status, server[1].body = 403, json.dumps({"message": "no"})
+    with pytest.raises(api.RefusedError):
+        found.server_version()
+    assert len(list(copies.iterdir())) == 1
+    found.close()
+    assert list(copies.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["check", "submit"])
+def test_the_commands_tell_it(config: dict[str, Any], file: Path, command: str) -> None:
+    """In one line, and end with 2."""
+    context(config)["user"] = "bob"
+    file.write_text(yaml.safe_dump(config))
+    args = ["s3://a/b", "--horizon", "1", "--out", "s3://a/c", "--image", "a:1", "--workers", "1"]
+    done = CliRunner().invoke(main, ["k8s", command, *(args if command == "submit" else [])])
+    assert done.exit_code == 2
+    assert f"of the kubeconfig {file} names the user bob, which is not there" in done.output
+    assert len(done.output.splitlines()) == 1
