@@ -220,10 +220,26 @@ class Kubernetes:
         call = self._api.call_api(method, version=version, url=url, **asked)
         return await _answered(_entered(call))
 
+    async def read(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        """Make a request as :meth:`answer` does, and give the object that it answered.
+
+        Raises
+        ------
+        RefusedError
+            Also where it is none, such as a page to log in that stands in the way.
+        """
+        answer = await self.answer(method, url, **more)
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise RefusedError(UNREACHABLE, f"the answer to {method} {url} is no object of JSON")
+        return found
+
     async def items(self, url: str, **more: Any) -> list[dict[str, Any]]:
         """List objects."""
-        answer = await self.answer("GET", url, **more)
-        found: list[dict[str, Any]] = answer.json().get("items") or []
+        found: list[dict[str, Any]] = (await self.read("GET", url, **more)).get("items") or []
         return found
 
     # -- what is there -------------------------------------------------------------------------
@@ -241,14 +257,11 @@ class Kubernetes:
     def dask_cluster(self, name: str) -> dict[str, Any] | None:
         """Give the ``DaskCluster`` object; None where there is none of that name."""
         try:
-            found: dict[str, Any] = self._wait(
-                self.answer("GET", f"daskclusters/{name}", version=API_VERSION)
-            ).json()
+            return self._wait(self.read("GET", f"daskclusters/{name}", version=API_VERSION))
         except RefusedError as refused:
             if refused.status == NOT_FOUND and f'"{name}"' in refused.text:
                 return None  # and not the kind of objects that is missing
             raise
-        return found
 
     def deployments(self, cluster: str) -> list[dict[str, Any]]:
         """List the deployments of a Dask cluster."""
@@ -324,9 +337,7 @@ class Kubernetes:
     def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create a ``DaskCluster``."""
         content = json.dumps(manifest)
-        work = self.answer("POST", "daskclusters", version=API_VERSION, content=content)
-        made: dict[str, Any] = self._wait(work).json()
-        return made
+        return self._wait(self.read("POST", "daskclusters", version=API_VERSION, content=content))
 
     def set_phase(self, cluster: str, phase: str) -> None:
         """Write the phase of a ``DaskCluster``."""
@@ -358,7 +369,7 @@ class Kubernetes:
         for plural in ("daskclusters", "daskautoscalers"):
             url = f"{plural}/{cluster}"
             with suppress(RefusedError):
-                found = self._wait(self.answer("GET", url, version=API_VERSION)).json()["metadata"]
+                found = self._wait(self.read("GET", url, version=API_VERSION))["metadata"]
                 held_by = found.get("finalizers") or []
                 others = [holder for holder in held_by if not holder.startswith(_OPERATOR)]
                 if found.get("deletionTimestamp") and others != held_by:

@@ -41,13 +41,11 @@ class Objects(Kubernetes):
         RefusedError
         """
         try:
-            answer = self._wait(self.answer("GET", f"{plural}/{name}", version=version))
+            return self._wait(self.read("GET", f"{plural}/{name}", version=version))
         except RefusedError as refused:
             if refused.status == _NOT_FOUND and name in refused.text:
                 return None
             raise
-        found: dict[str, Any] = answer.json()
-        return found
 
     def all_of(
         self, plural: str, labels: str = "", *, version: str = "v1", everywhere: bool = False
@@ -70,17 +68,19 @@ class Objects(Kubernetes):
         RefusedError
         """
         content = json.dumps(manifest)
-        work = self.answer("POST", plural, version=version, content=content)
-        made: dict[str, Any] = self._wait(work).json()
-        return made
+        return self._wait(self.read("POST", plural, version=version, content=content))
 
     def delete(self, plural: str, name: str, *, version: str) -> None:
         """Remove an object, and what belongs to it; nothing happens where there is none.
+
+        Nor without a name: Kubernetes would remove all objects of the kind.
 
         Raises
         ------
         RefusedError
         """
+        if not name:
+            return
         content = json.dumps({"propagationPolicy": "Background"})
         try:
             work = self.answer("DELETE", f"{plural}/{name}", version=version, content=content)
@@ -117,11 +117,11 @@ class Objects(Kubernetes):
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": asked},
         }
-        work = self.answer(
+        work = self.read(
             "POST", "selfsubjectaccessreviews", version=_REVIEWS, namespace=None,
             content=json.dumps(review),
         )  # fmt: skip
-        return bool((self._wait(work).json().get("status") or {}).get("allowed"))
+        return bool((self._wait(work).get("status") or {}).get("allowed"))
 
     def server_version(self) -> str:
         """Give the version of the cluster, such as ``v1.34.1``.
@@ -130,8 +130,8 @@ class Objects(Kubernetes):
         ------
         RefusedError
         """
-        work = self.answer("GET", "", version="", base="/version", namespace=None)
-        return str(self._wait(work).json().get("gitVersion", ""))
+        work = self.read("GET", "", version="", base="/version", namespace=None)
+        return str(self._wait(work).get("gitVersion", ""))
 
     def kinds(self, version: str) -> set[str]:
         """Name the kinds of objects of an API group; empty where the cluster has no such group.
@@ -141,7 +141,7 @@ class Objects(Kubernetes):
         RefusedError
         """
         try:
-            found = self._wait(self.answer("GET", "", version=version, namespace=None)).json()
+            found = self._wait(self.read("GET", "", version=version, namespace=None))
         except RefusedError as refused:
             if refused.status == _NOT_FOUND:
                 return set()
@@ -167,16 +167,13 @@ def connected(namespace: str | None) -> Objects:
     until = time.monotonic() + (NEW_POD_S if in_cluster() else 0)
     while True:
         try:
-            found = Objects(namespace)
-            found.server_version()
+            return Objects(namespace)
         except RefusedError as refused:
             if not refused.passing or time.monotonic() > until:
                 raise _told(
                     refused, doing="connect to the cluster", namespace=namespace or ""
                 ) from refused
             time.sleep(1)
-        else:
-            return found
 
 
 def _told(refused: RefusedError, **how: str) -> DaskcastError:

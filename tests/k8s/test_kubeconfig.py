@@ -290,6 +290,28 @@ def test_what_answers(
     assert words in refused()
 
 
+def test_what_stands_in_the_way(config: dict[str, Any], file: Path, server: Any) -> None:
+    """A page to log in, between us and an API that answered before."""
+    file.write_text(yaml.safe_dump(config))
+    found = connected(None)
+    server[1].body = "<html>log in</html>"
+    for ask in (found.server_version, found.events, lambda: found.get("pods", "a")):
+        with pytest.raises(api.RefusedError, match="is no object of JSON"):
+            ask()
+    found.close()
+
+
+def test_nothing_is_removed_without_a_name(
+    config: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes takes that for all objects of the kind."""
+    file.write_text(yaml.safe_dump(config))
+    found = connected(None)
+    monkeypatch.setattr(found, "answer", lambda *_, **__: pytest.fail("asked"))
+    found.delete("daskjobs", "", version="v1")
+    found.close()
+
+
 def test_no_key_is_left_behind(
     config: dict[str, Any], file: Path, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
