@@ -11,7 +11,9 @@ the failure of one entity: that is a result, see :class:`daskcast.records.Failur
     ├── ConfigError     an option is wrong                          exit code 2
     ├── DataError       the table cannot be used                    exit code 2
     ├── StoreError      the run folder is refused or damaged        exit code 2
+    │   └── BusyError   another process works on it                 exit code 3
     ├── ClusterError    the cluster cannot be used                  exit code 2
+    │   └── AwayError   it is not there for now                     exit code 3
     ├── StoppedError    the run stopped before its end, resumable   exit code 3
     ├── EntityError     one entity cannot be modelled as asked      never leaves its task
     └── TrackingError   the tracking server did not take the logs   never stops a run
@@ -23,7 +25,15 @@ from daskcast.redact import printable, redact_text
 
 
 class DaskcastError(Exception):
-    """Root of all exceptions of daskcast."""
+    """Root of all exceptions of daskcast.
+
+    Attributes
+    ----------
+    may_pass : bool
+        Whether the same may succeed later, with nothing changed.
+    """
+
+    may_pass = False
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(_safe(arg) if isinstance(arg, str) else arg for arg in args))
@@ -65,12 +75,26 @@ class StoreError(_ProblemsError):
     """The run folder is refused: it holds another run, or what it holds is damaged."""
 
 
+class BusyError(StoreError):
+    """Another process works on the run folder, and will end."""
+
+    may_pass = True
+
+
 class ClusterError(_ProblemsError):
-    """The cluster cannot be reached, or its versions do not fit."""
+    """The cluster cannot be used as it is: its versions do not fit, a right is lacking."""
+
+
+class AwayError(ClusterError):
+    """The cluster is not there for now: it does not answer, or has no room."""
+
+    may_pass = True
 
 
 class StoppedError(DaskcastError, RuntimeError):
     """The run stopped before its end; what is finished is kept and ``--resume`` goes on."""
+
+    may_pass = True
 
 
 class EntityError(DaskcastError, ValueError):

@@ -121,6 +121,16 @@ def test_a_usage_error_of_a_process_has_no_traceback(data: str, tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.integration
+def test_what_may_pass_ends_with_three(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that is not there now may be there when the command is given again."""
+    monkeypatch.setattr("daskcast.cluster.CONNECT_S", 1)
+    done = command("run", data, *QUIET, "--cluster", "tcp://127.0.0.1:9", "--out", "a")
+    assert done.exit_code == 3
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in done.stderr
+    assert not Path("a").exists()
+
+
 def test_too_many_failed_end_with_one(data: str) -> None:
     """One of ten has a repeated month: more than 5 percent, and more than none."""
     assert command("run", data, *QUIET, "--out", "a").exit_code == 0

@@ -4,7 +4,7 @@ Covers the commands, their exit codes and signals. Does not cover options (``opt
 (``telling``). Heavy modules are imported inside the commands that need them.
 
 Exit codes: 0 finished; 1 finished, but too many entities have no forecast; 2 wrong usage or
-unusable data, final; 3 stopped before the end, ``--resume`` goes on.
+unusable data, final; 3 stopped before the end, ``--resume`` goes on, or could not begin for now.
 """
 
 # ruff: noqa: PLC0415 - heavy modules are imported by the command that needs them
@@ -68,12 +68,11 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except StoppedError as error:
-            raise _EndError(str(error), STOPPED) from error
         except KeyboardInterrupt as error:
             raise _EndError("interrupted", STOPPED) from error
         except DaskcastError as error:
-            raise _EndError(str(error), UNUSABLE) from error
+            code = STOPPED if error.may_pass else UNUSABLE
+            raise _EndError(str(error), code) from error
 
 
 def _end_threads(end: SystemExit) -> None:

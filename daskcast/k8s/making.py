@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daskcast.errors import ClusterError
+from daskcast.errors import AwayError, ClusterError
 from daskcast.k8s.api import CONFLICT, NOT_FOUND, RefusedError
+from daskcast.k8s.ending import as_error
 from daskcast.k8s.pods import name_of
-from daskcast.k8s.refused import refusal
 from daskcast.k8s.spec import cluster_manifest
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _found(kubernetes: Kubernetes, name: str) -> Made | None:
     if found is None:
         return None
     if found["metadata"].get("deletionTimestamp"):
-        raise ClusterError(
+        raise AwayError(
             f"the Dask cluster {name} in namespace {kubernetes.namespace} is being removed: wait "
             f"until it is gone, or give another --cluster-name"
         )
@@ -127,7 +127,7 @@ def _found(kubernetes: Kubernetes, name: str) -> Made | None:
 
 def _refused(kubernetes: Kubernetes, refused: RefusedError, doing: str) -> ClusterError:
     where = {"namespace": kubernetes.namespace, "server": kubernetes.server}
-    return ClusterError(refusal(refused.status, refused.text, doing=doing, **where))
+    return as_error(refused, doing=doing, **where)
 
 
 # -- the end ------------------------------------------------------------------------------------

@@ -20,12 +20,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from daskcast.errors import ClusterError
+from daskcast.errors import AwayError, ClusterError
 from daskcast.k8s.api import Kubernetes, RefusedError, in_cluster, need_dask_kubernetes
+from daskcast.k8s.ending import as_error
 from daskcast.k8s.making import made
 from daskcast.k8s.pod_logs import PodLogs
 from daskcast.k8s.pods import component_of, is_ready, name_of
-from daskcast.k8s.refused import refusal
 from daskcast.k8s.watch import EVERY_S, Beside, Watch
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _signed_in(namespace: str | None) -> Kubernetes:
         return Kubernetes(namespace)
     except RefusedError as refused:
         where = {"namespace": namespace or "", "doing": "reach Kubernetes"}
-        raise ClusterError(refusal(refused.status, refused.text, **where)) from refused
+        raise as_error(refused, **where) from refused
 
 
 def _read_last(kubernetes: Kubernetes, logs: PodLogs) -> None:
@@ -175,7 +175,7 @@ class _Start:
             limit_s = self._options.start_timeout
             sentences = self._watch.sentences()
             why = f": {sentences[0]}" if sentences else ""
-            raise ClusterError(
+            raise AwayError(
                 f"the Dask cluster {self._name} is not there within {limit_s:g} s, as {what}{why}"
             )
 
@@ -223,7 +223,7 @@ class _Start:
         except (OSError, TimeoutError, RuntimeError, ValueError, LookupError, AttributeError,
                 kr8s.NotFoundError) as error:  # fmt: skip
             text = f"cannot {doing} within {CONNECT_S} s: {error or type(error).__name__}"
-            raise ClusterError(text) from error
+            raise AwayError(text) from error
 
     def wait_for_workers(self, cluster: Any, n_workers: int) -> None:
         """Wait until all workers are there, or one is and the others do not come soon."""
@@ -265,7 +265,7 @@ class _Start:
         except kr8s.ServerError as error:
             raise self._watch.refused(_as_refused(error), doing) from error
         except (OSError, TimeoutError, RuntimeError) as error:
-            raise ClusterError(f"cannot {doing}: {error or type(error).__name__}") from error
+            raise AwayError(f"cannot {doing}: {error or type(error).__name__}") from error
 
 
 @contextmanager
@@ -275,7 +275,7 @@ def _client(cluster: Any) -> Iterator[Client]:
     try:
         client = Client(cluster, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        raise ClusterError(
+        raise AwayError(
             f"the scheduler of the Dask cluster {cluster.name} does not answer: {error}"
         ) from error
     try:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 AT_ONCE_S, SOON_S, OPERATOR_S, LATER_S, SILENT_S = 0.0, 5.0, 25.0, 20.0, 90.0
 """How long a trouble may last before it ends a start: some pass by themselves."""
 
+_PASSING = ("room", "operator", "box", "silent", "evicted")
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -74,3 +76,8 @@ class Trouble:
     container: str = ""
     patience_s: float = AT_ONCE_S
     log: Literal["", "current", "previous"] = ""
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a start may succeed later, with nothing changed."""
+        return self.cause in _PASSING

@@ -15,10 +15,10 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from daskcast.errors import ClusterError
+from daskcast.errors import AwayError, ClusterError
 from daskcast.k8s.api import FORBIDDEN, NOT_FOUND, RefusedError
+from daskcast.k8s.ending import as_error
 from daskcast.k8s.pods import called, component_of, is_leaving, name_of, state_of
-from daskcast.k8s.refused import refusal
 from daskcast.k8s.trouble import Seen, Trouble
 from daskcast.k8s.why import pull_errors, taken_away, troubles
 from daskcast.redact import printable, redact_text
@@ -117,7 +117,7 @@ class Watch:
     def _phase(self) -> str:
         found = self._kubernetes.dask_cluster(self._seen.cluster)
         if found is None or found["metadata"].get("deletionTimestamp"):
-            raise ClusterError(
+            raise AwayError(
                 f"the Dask cluster {self._seen.cluster} in namespace {self._seen.namespace} was "
                 f"removed while it started"
             )
@@ -138,7 +138,7 @@ class Watch:
     def refused(self, refused: RefusedError, doing: str) -> ClusterError:
         """Tell a refusal as what ends a start."""
         where = {"namespace": self._seen.namespace, "server": self._kubernetes.server}
-        return ClusterError(refusal(refused.status, refused.text, doing=doing, **where))
+        return as_error(refused, doing=doing, **where)
 
     # -- the end of a start --------------------------------------------------------------------
 
@@ -162,7 +162,8 @@ class Watch:
         if not hopeless and not seen.n_connected and _no_worker_left(seen, lasting):
             hopeless = lasting
         if hopeless:
-            raise ClusterError(*self._sentences(seen, hopeless))
+            kind = AwayError if all(trouble.may_pass for trouble in hopeless) else ClusterError
+            raise kind(*self._sentences(seen, hopeless))
         known_waits = [trouble for trouble in found if trouble.patience_s == float("inf")]
         for trouble in _one_each(lasting if seen.n_connected else known_waits):
             self._warnings.warn(trouble)

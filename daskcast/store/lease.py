@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from daskcast.errors import StoppedError, StoreError
+from daskcast.errors import BusyError, StoppedError, StoreError
 from daskcast.foreign import as_os_error, of_first_answer
 from daskcast.redact import printable
 from daskcast.store.patience import patiently
@@ -208,7 +208,7 @@ class Lease(Hold):
                 )  # fmt: skip
                 seen, since = found, time.monotonic()
             if found != seen:
-                raise StoreError(
+                raise BusyError(
                     f"another driver works on this run folder {self._place} ({holder.words}); wait "
                     f"until it has ended, or stop it"
                 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from daskcast.errors import StoreError
+from daskcast.errors import BusyError, StoreError
 from daskcast.redact import redact_uri
 from daskcast.store.files import RemoteFiles, absolute, files_at, is_local
 from daskcast.store.lease import Hold, leased
@@ -46,8 +46,10 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[Hold]:
 
     Raises
     ------
-    StoreError
+    BusyError
         Where another process still works on it after that time.
+    StoreError
+        Where it cannot be locked.
     """
     files = files_at(url)
     if isinstance(files, RemoteFiles) and work == "forecasting":
@@ -62,7 +64,7 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[Hold]:
     try:
         lock.acquire(timeout=wait_s)
     except Timeout:
-        raise StoreError(
+        raise BusyError(
             f"another process is {work} the run in {absolute(url)}; wait until it has ended, or "
             "stop it"
         ) from None

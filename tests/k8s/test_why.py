@@ -535,6 +535,25 @@ def test_a_trouble_must_last(api: Api, watch: Watch) -> None:
     assert "no node has room" in look(api, watch, 41)
 
 
+@pytest.mark.parametrize(
+    ("there", "may_pass"),
+    [
+        ([UNPLACED], True),
+        ([UNPLACED, named(pod(waiting("InvalidImageName")), "m")], False),
+        ([pod(waiting("CrashLoopBackOff"), last=ended(3), n_restarts=1)], False),
+    ],
+)
+def test_a_start_may_do_later_only_where_all_may_pass(
+    api: Api, watch: Watch, there: list[Object], may_pass: bool
+) -> None:
+    api.there = there
+    look(api, watch, 0)
+    api.now = 100
+    with pytest.raises(ClusterError) as caught:
+        watch.end_if_hopeless(watch.look())
+    assert caught.value.may_pass == may_pass
+
+
 def test_some_workers_in_trouble_are_a_warning_a_minute(
     api: Api, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
