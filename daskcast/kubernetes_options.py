@@ -21,6 +21,12 @@ UNITS = {
     **{"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12},
     **{"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40},
 }
+RESERVED = (
+    *("DASK_SCHEDULER_ADDRESS", "DASK_WORKER_NAME", "DASKCAST_JOB_UID", "DASKCAST_RUN"),
+    *("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"),
+)
+"""Variables that the operator, the Job or Kubernetes sets; one that is given would win over it."""
+
 _MEMORY = re.compile(r"([1-9][0-9]{0,14}(?:\.[0-9]+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)")
 _CPU = re.compile(r"[0-9]{1,6}(\.[0-9]+)?|[1-9][0-9]{0,8}m")
 _SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -46,6 +52,7 @@ class PodOptions:
     memory : str
         Both asked for and the limit, such as ``"4Gi"``.
     env : mapping of str to str
+        But for the variables that say where a pod belongs (``RESERVED``).
     secrets, config_maps : tuple of str
         Each of whose keys becomes an environment variable.
     node_selector : mapping of str to str
@@ -271,6 +278,11 @@ def _tables(pod: PodOptions, of: str) -> list[str]:
                     f"{of}.{name} must hold names and texts that Kubernetes takes (numbers in "
                     f"quotes); found {key!r} = {text!r}"
                 )
+    if isinstance(pod.env, Mapping) and (taken := [name for name in RESERVED if name in pod.env]):
+        found.append(
+            f"{of}.env must leave what tells a pod where it belongs to the operator; leave "
+            f"{', '.join(taken)} away"
+        )
     return found
 
 
