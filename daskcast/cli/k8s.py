@@ -8,6 +8,7 @@ Covers their options and how each of them ends. Does not cover manifests, submit
 from __future__ import annotations
 
 import dataclasses
+import re
 import secrets
 from contextlib import closing
 from datetime import UTC, datetime
@@ -22,15 +23,20 @@ from daskcast.cli.arguments import arguments, run_arguments
 from daskcast.cli.k8s_check import check
 from daskcast.cli.options import resolve, run_options
 from daskcast.errors import ConfigError
-from daskcast.redact import redact_text, redacted_args, redacted_tags
+from daskcast.redact import is_secret_name, redact_text, redacted_args, redacted_tags
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from daskcast.config import ForecastConfig, RunOptions
     from daskcast.k8s.jobs import Work
     from daskcast.k8s.surroundings import Surroundings
 
 PARTS = ("all", "rbac", "network", "mlflow", "job", "cronjob", "daskjob")
 _NOT_PASSED_ON = {"namespace", "config_file", "dry_run", "run_name", "detach"}
+_SCHEDULED = ("all", "cronjob")
+_LISTS_OF_SECRETS = ("secrets", "pull_secrets")
+_ASSIGNED = re.compile(r"""([\w./-]+)["']?\s*=\s*["']+[^"'\s]""")
 
 
 @click.group("k8s")
@@ -38,6 +44,52 @@ def k8s() -> None:
     """Run in a Kubernetes cluster: manifests, a run, a look at what is missing."""
 
 
+_HERE = "[required, here or in the file of --config]"
+_IN_PODS = {
+    "cluster": None,
+    "name": None,
+    "idle_timeout": None,
+    "resume_if_begun": None,
+    "workers": "Pods of workers.  [required, or --adaptive]",
+    "threads_per_worker": "Batches that each of them works on at a time.  [default: 1]",
+    "out": f"Run folder, a URL; {{run}} in it stands for the name of the run.  {_HERE}",
+    "image": f"Runs scheduler, workers and driver.  {_HERE}",
+    "worker_secrets": "Secret whose keys workers and driver get as environment; may be repeated.",
+    "pull_secrets": "For the images; may be repeated.",
+    "tracking_uri": "MLflow store that outlives pods.  [default: the server of the namespace]",
+    "tracking_bulk": "Write many runs at a time: auto does where the store is a server that takes "
+    "them.  [default: auto]",
+}
+"""What options of a run mean where it is a DaskJob; None for those that mean nothing there."""
+
+_RENDERED = {
+    "dry_run": None,
+    "namespace": f"Where all of it is.  {_HERE}",
+    "resume": "Go on with the run in --out; not by a schedule.",
+    "retry_failed": "Go on with it, and do what failed or fell back once more, as a new attempt; "
+    "not by a schedule.",
+    "experiment": "Name in MLflow, and of the CronJob or Job without --name.  [default: daskcast]",
+}
+_SUBMITTED = {
+    "dry_run": "Print the DaskJob, and create nothing.",
+    "experiment": "Name in MLflow, and of the run without --run-name.  [default: daskcast]",
+}
+
+
+def _telling(texts: Mapping[str, str | None]) -> Callable[[click.Command], click.Command]:
+    """Let options of ``daskcast run`` say what they do here; those without a text are not shown."""
+
+    def told(command: click.Command) -> click.Command:
+        for param in command.params:
+            if isinstance(param, click.Option) and param.name in texts:
+                param.help, param.hidden = texts[param.name], texts[param.name] is None
+                param.show_default = False
+        return command
+
+    return told
+
+
+@_telling({**_IN_PODS, **_RENDERED})
 @k8s.command()
 @click.argument("data")
 @run_options
@@ -47,6 +99,12 @@ def k8s() -> None:
     default="all",
     show_default=True,
     help="Which manifests; all has no job, but the cronjob.",
+)
+@click.option(
+    "--name",
+    "called",
+    help="Of the CronJob or Job and its ConfigMap: each schedule of a namespace needs its own.  "
+    "[default: from --experiment]",
 )
 @click.option("--schedule", help="Of the CronJob.  [default: 0 6 2 * *, the 2nd of each month]")
 @click.option("--time-zone", help="Of the schedule.  [default: Etc/UTC]")
@@ -58,7 +116,7 @@ def k8s() -> None:
 )
 @click.option("--server-image", help="Of MLflow.  [default: that of --image, with -server]")
 @click.option("--postgres-image", help="Of its database.  [default: postgres:17]")
-@click.option("--store-image", help="Of its object store.  [default: VersityGW]")
+@click.option("--store-image", help="Of its object store.  [default: VersityGW 1.8.0]")
 @click.option(
     "--artifacts",
     metavar="s3://BUCKET",
@@ -68,13 +126,20 @@ def k8s() -> None:
 @click.option("--operator-namespace", help="Of dask-kubernetes.  [default: dask-operator]")
 @click.option(
     "--egress-port", "egress_ports", type=int, multiple=True, metavar="PORT",
-    help="On which pods reach their data; may be repeated.  [default: 443]",
+    help="On which workers and driver reach their data, in place of the default: the port of the "
+    "pod or endpoint, where that is behind a service; may be repeated.  [default: 443]",
+)  # fmt: skip
+@click.option(
+    "--api-port", "api_ports", type=int, multiple=True, metavar="PORT",
+    help="On which driver and submit reach the Kubernetes API, in place of the default; may be "
+    "repeated.  [default: 443 and 6443]",
 )  # fmt: skip
 def render(
     data: str,
     config_file: str | None,
     dry_run: bool,  # noqa: ARG001 - nothing is done anyway
     part: str,
+    called: str | None,
     **flags: Any,
 ) -> None:
     """Print manifests of all that forecasting DATA needs, to `kubectl apply`.
@@ -82,6 +147,7 @@ def render(
     Namespace and rights, network policies, MLflow with its stores, and a CronJob that runs the
     command line as a DaskJob. Nothing is contacted; the options are those of `daskcast run`.
     """
+    from daskcast.k8s.jobs import name_of
     from daskcast.k8s.render import render as write
 
     around_flags = {name: flags.pop(name) for name in _AROUND}
@@ -89,18 +155,24 @@ def render(
     namespace = options.kubernetes.namespace
     if namespace is None:
         raise ConfigError("the namespace is missing: give --namespace NAME")
-    work = _work(data, config, options, namespace, config_file)
-    around = _around(around_flags, options, namespace)
-    name = f"{work.name}-{_now()}"
-    click.echo(write(work, around, part=part, run=name, suffix=secrets.token_hex(3)), nl=False)
+    name = called or name_of(options.experiment)
+    work, around, _ = _all_made(
+        lambda: _work(data, config, options, namespace, config_file),
+        lambda: _around(around_flags, options, namespace),
+        lambda: _check_what_creates(name, options, part),
+    )
+    work, run_name = dataclasses.replace(work, name=name), f"{name}-{_now()}"
+    click.echo(write(work, around, part=part, run=run_name, suffix=secrets.token_hex(3)), nl=False)
 
 
 _AROUND = (
     *("schedule", "time_zone", "deadline", "server_image", "postgres_image", "store_image"),
     *("artifacts", "artifacts_endpoint", "operator_namespace", "egress_ports"),
+    "api_ports",
 )
 
 
+@_telling({**_IN_PODS, **_SUBMITTED})
 @k8s.command()
 @click.argument("data")
 @run_options
@@ -176,7 +248,11 @@ def _work(
     submit_args = ["daskcast", "k8s", "submit", data, *_given()]
     if config_text is not None:
         submit_args += ["--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"]
-    problems = [*_places(data, options), *_credentials(submit_args, options, config_text)]
+    problems = [
+        *_places(data, options),
+        *_store(options),
+        *_credentials(submit_args, options, config_text),
+    ]
     if problems:
         raise ConfigError(*problems)
     return Work(
@@ -205,7 +281,11 @@ def _places(data: str, options: RunOptions) -> list[str]:
     from daskcast.store.files import is_local
 
     problems = []
-    if is_local(data) and not data.startswith("/"):
+    if data.startswith("-"):
+        problems.append(
+            f"DATA would be an option in the pod: it must not begin with -; found {data!r}"
+        )
+    elif is_local(data) and not data.startswith("/"):
         problems.append(
             f"pods do not see {data!r} of this folder: give a URL such as s3://BUCKET/{data}, or "
             "the full path that it has in the image"
@@ -218,6 +298,29 @@ def _places(data: str, options: RunOptions) -> list[str]:
     return problems
 
 
+def _store(options: RunOptions) -> list[str]:
+    """Refuse a tracking store that goes with its pod, or that is none."""
+    from daskcast.k8s.surroundings import has_possible_port
+    from daskcast.tracking.uris import resolve_uri
+
+    uri = options.tracking_uri
+    if uri is None or not options.tracking:
+        return []
+    scheme, found, _ = uri.partition(":")
+    of_host = len(scheme) > 1 and scheme.partition("+")[0].lower() not in {"file", "sqlite"}
+    if scheme != "databricks" and not (found and of_host and has_possible_port(uri)):
+        return [
+            "tracking-uri must be a store that outlives the pods, such as http://HOST:PORT, "
+            "databricks or postgresql://HOST:PORT/NAME, with a port from 1 to 65535; found "
+            f"{redact_text(uri)!r}; without it, the server of the namespace is used"
+        ]
+    try:
+        resolve_uri(uri)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
 def _credentials(args: list[str], options: RunOptions, config: str | None) -> list[str]:
     """Refuse what would put a secret into a manifest."""
     pods = options.kubernetes
@@ -227,7 +330,7 @@ def _credentials(args: list[str], options: RunOptions, config: str | None) -> li
         ) if redacted_tags(pod.env) != dict(pod.env)
     ]  # fmt: skip
     texts = {"the command line": redacted_args(args) == args}
-    texts["the config file"] = redact_text(config or "") == (config or "")
+    texts["the config file"] = config is None or not _holds_a_secret(config)
     texts["tags"] = redacted_tags(options.tags) == dict(options.tags)
     found += [name for name, clean in texts.items() if not clean]
     if not found:
@@ -236,6 +339,37 @@ def _credentials(args: list[str], options: RunOptions, config: str | None) -> li
         f"a credential in {', '.join(found)} would stand in the manifest: make a Secret of it with "
         "kubectl create secret, and name that with --secret"
     ]
+
+
+def _holds_a_secret(config: str) -> bool:
+    """Look at the text of a TOML file, as all of it is kept: comments and what flags replace."""
+    names = [found[1].rpartition(".")[2] for found in _ASSIGNED.finditer(config)]
+    named = [name for name in names if name.replace("-", "_") not in _LISTS_OF_SECRETS]
+    return redact_text(config) != config or any(map(is_secret_name, named))
+
+
+def _check_what_creates(name: str, options: RunOptions, part: str) -> None:
+    from daskcast.k8s.jobs import name_problems, schedule_problems
+
+    problems = name_problems(name)
+    if part in _SCHEDULED:
+        problems += schedule_problems(options)
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _all_made(*makers: Callable[[], Any]) -> list[Any]:
+    """Make several things; where some are refused, name the problems of all."""
+    made: list[Any] = []
+    problems: list[str] = []
+    for make in makers:
+        try:
+            made.append(make())
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    return made
 
 
 def _around(flags: dict[str, Any], options: RunOptions, namespace: str) -> Surroundings:

@@ -19,12 +19,16 @@ from daskcast.errors import ConfigError
 from daskcast.k8s.manifests import (
     DRIVER,
     DRIVER_SECRET,
+    MLFLOW,
     PART_LABEL,
+    POSTGRES,
     RUN_LABEL,
+    STORE,
     SUBMIT,
     USERS,
     WORKER,
     Document,
+    literal,
     manifest,
     named,
 )
@@ -43,6 +47,9 @@ _JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _JOB_UID_LABEL = "batch.kubernetes.io/controller-uid"
 _KEEP_S = 7 * 86_400
 _MOST_OF_NAME = 50  # of a DaskCluster
+_MOST_OF_JOBS_NAME = 46  # a Job's has 63, and of these 17 for the time that makes it its own
+_NAME_OF_JOB = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_OURS = (MLFLOW, POSTGRES, STORE, SUBMIT, DRIVER, WORKER)
 _STAY = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
 _FINAL, _RETRY = [1, 2], [3]
 _SUBMIT_POD = PodOptions(cpu="100m", memory="512Mi", service_account=SUBMIT)
@@ -55,7 +62,7 @@ class Work:
     Parameters
     ----------
     name : str
-        Of what creates it: a Job's begins with it, a CronJob's is it.
+        Of what creates it: a Job's begins with it, a CronJob's is it, as that of its ConfigMap is.
     options : RunOptions
         With an image, workers and a run folder that outlives pods.
     run_args : tuple of str
@@ -106,6 +113,28 @@ def name_of(text: str, longest: int = 40) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     name = name if name[:1].isalpha() else f"{USERS}-{name}".strip("-")
     return name[:longest].rstrip("-")
+
+
+def name_problems(name: str) -> list[str]:
+    """Say why a CronJob or Job and its ConfigMap cannot have a name.
+
+    Examples
+    --------
+    >>> name_problems("sales")
+    []
+    >>> len(name_problems("daskcast-mlflow"))
+    1
+    """
+    if len(name) > _MOST_OF_JOBS_NAME or not _NAME_OF_JOB.fullmatch(name):
+        return [
+            f"name must be {_MOST_OF_JOBS_NAME} characters at most, of a to z, 0 to 9 and - "
+            f"within, with a letter first; found {name!r}"
+        ]
+    if name in _OURS:
+        return [
+            f"name must not be that of what is beside a run, found {name}: give another with --name"
+        ]
+    return []
 
 
 def job_name(run: str, suffix: str) -> str:
@@ -201,19 +230,6 @@ def _tracking(work: Work) -> dict[str, Any]:
     return {"secretRef": ref if work.own_mlflow else {**ref, "optional": True}}
 
 
-def literal(argument: str) -> str:
-    """Keep an argument from being taken for a variable of Kubernetes, which reads ``$$`` as ``$``.
-
-    Examples
-    --------
-    >>> literal("s3://$(x)/y")
-    's3://$$(x)/y'
-    >>> literal("pa$$word")
-    'pa$$$$word'
-    """
-    return argument.replace("$", "$$")
-
-
 def _as(pod: PodOptions, account: str) -> PodOptions:
     return dataclasses.replace(pod, service_account=pod.service_account or account)
 
@@ -248,19 +264,33 @@ def job(work: Work, around: Surroundings, *, name: str) -> list[Document]:
     return [*_config_map(work, around), Document(made, about)]
 
 
+def schedule_problems(options: RunOptions) -> list[str]:
+    """Say why a run cannot be one of a schedule."""
+    problems = []
+    if PARTS_OF_OUT not in (options.out or ""):
+        problems.append(
+            f"each run of a schedule needs a folder of its own: put {PARTS_OF_OUT} into --out, "
+            f"such as --out s3://BUCKET/runs/{PARTS_OF_OUT}"
+        )
+    if given := [name for name in ("resume", "retry_failed") if getattr(options, name)]:
+        flags = " and ".join("--" + name.replace("_", "-") for name in given)
+        problems.append(
+            "each run of a schedule begins anew, and one that was stopped goes on by itself: leave "
+            f"{flags} away"
+        )
+    return problems
+
+
 def cron_job(work: Work, around: Surroundings) -> list[Document]:
     """Give the CronJob that submits a run by a schedule, and what it needs.
 
     Raises
     ------
     ConfigError
-        Where all of its runs would have the same folder.
+        Where all of its runs would have the same folder, or none would begin.
     """
-    if PARTS_OF_OUT not in (work.options.out or ""):
-        raise ConfigError(
-            f"each run of a schedule needs a folder of its own: put {PARTS_OF_OUT} into --out, "
-            f"such as --out s3://BUCKET/runs/{PARTS_OF_OUT}"
-        )
+    if problems := schedule_problems(work.options):
+        raise ConfigError(*problems)
     spec = {
         "schedule": around.schedule,
         "timeZone": around.time_zone,

@@ -69,6 +69,21 @@ def from_secret(variable: str, secret: str, key: str = "", *, optional: bool = F
     return {"name": variable, "valueFrom": {"secretKeyRef": ref}}
 
 
+def literal(argument: str) -> str:
+    """Keep an argument, or the value of a variable, from being expanded by Kubernetes.
+
+    It replaces ``$(NAME)`` in both, and reads ``$$`` as ``$``.
+
+    Examples
+    --------
+    >>> literal("s3://$(x)/y")
+    's3://$$(x)/y'
+    >>> literal("pa$$word")
+    'pa$$$$word'
+    """
+    return argument.replace("$", "$$")
+
+
 def secured(uid: int, *, with_volume: bool = False) -> dict[str, Any]:
     """Give the security context of a pod: who it is, and whose its volume is."""
     files = {

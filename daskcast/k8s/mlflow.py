@@ -23,6 +23,7 @@ from daskcast.k8s.manifests import (
     STORE,
     Document,
     from_secret,
+    literal,
     manifest,
     named,
     secured,
@@ -48,22 +49,23 @@ def server(around: Surroundings, *, pull_secrets: Sequence[str] = ()) -> list[Do
     ----------
     around : Surroundings
     pull_secrets : sequence of str
-        For the server's image.
+        For the images of all three.
     """
-    own = [] if around.artifacts else _store(around)
-    return [*_postgres(around), *own, *_mlflow(around, pull_secrets)]
+    pulled = {"imagePullSecrets": [{"name": name} for name in pull_secrets]} if pull_secrets else {}
+    own = [] if around.artifacts else _store(around, pulled)
+    return [*_postgres(around, pulled), *own, *_mlflow(around, pulled)]
 
 
 # -- the server --------------------------------------------------------------------------------
 
 
-def _mlflow(around: Surroundings, pull_secrets: Sequence[str]) -> list[Document]:
+def _mlflow(around: Surroundings, pulled: Mapping[str, Any]) -> list[Document]:
     labels = {NAME_LABEL: MLFLOW}
     spec = {
         "replicas": 1,
         "strategy": {"type": "Recreate"},
         "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": _server_pod(around, pull_secrets)},
+        "template": {"metadata": {"labels": labels}, "spec": _server_pod(around, pulled)},
     }
     metadata = named(MLFLOW, around.namespace)
     return [
@@ -94,7 +96,7 @@ auth_cache_ttl_seconds = 60
 """
 
 
-def _server_pod(around: Surroundings, pull_secrets: Sequence[str]) -> dict[str, Any]:
+def _server_pod(around: Surroundings, pulled: Mapping[str, Any]) -> dict[str, Any]:
     shared = {
         "image": around.server_image,
         "env": _server_env(around),
@@ -113,7 +115,7 @@ def _server_pod(around: Surroundings, pull_secrets: Sequence[str]) -> dict[str, 
     serve = {
         "name": "mlflow",
         **shared,
-        "args": _command(around),
+        "args": [*map(literal, _command(around))],
         "ports": [{"name": "http", "containerPort": MLFLOW_PORT}],
         "startupProbe": {**_get("/health"), "periodSeconds": 5, "failureThreshold": 60},
         "readinessProbe": {**_get("/health"), "periodSeconds": 5, "timeoutSeconds": 5},
@@ -121,7 +123,6 @@ def _server_pod(around: Surroundings, pull_secrets: Sequence[str]) -> dict[str, 
         "resources": _resources("500m", "2Gi"),
     }
     settings = {"name": "settings", "configMap": {"name": MLFLOW}}
-    pulled = {"imagePullSecrets": [{"name": name} for name in pull_secrets]} if pull_secrets else {}
     return {
         "initContainers": [prepare],
         "containers": [serve],
@@ -163,7 +164,7 @@ def _server_env(around: Surroundings) -> list[Any]:
     }
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     return [
-        *({"name": name, "value": value} for name, value in told.items()),
+        *({"name": name, "value": literal(value)} for name, value in told.items()),
         from_secret("PGUSER", SERVER_SECRET, "POSTGRES_USER"),
         from_secret("PGPASSWORD", SERVER_SECRET, "POSTGRES_PASSWORD"),
         *(from_secret(key, SERVER_SECRET, optional=external) for key in keys),
@@ -179,7 +180,7 @@ def _driver_secret(name: str) -> Any:
 # -- its stores --------------------------------------------------------------------------------
 
 
-def _postgres(around: Surroundings) -> list[Document]:
+def _postgres(around: Surroundings, pulled: Mapping[str, Any]) -> list[Document]:
     ready = {"exec": {"command": ["sh", "-c", 'pg_isready -U "$POSTGRES_USER" -d mlflow']}}
     container = {
         "name": "postgres",
@@ -203,10 +204,11 @@ def _postgres(around: Surroundings) -> list[Document]:
         ],
     }
     about = "Runs, their parameters and metrics, and MLflow's users. Its volume is what to back up."
-    return _stateful(POSTGRES, around, container, _POSTGRES_UID, about)
+    secured_so = secured(_POSTGRES_UID, with_volume=True)
+    return _stateful(POSTGRES, around, container, {**pulled, "securityContext": secured_so}, about)
 
 
-def _store(around: Surroundings) -> list[Document]:
+def _store(around: Surroundings, pulled: Mapping[str, Any]) -> list[Document]:
     health = {"httpGet": {"path": "/health", "port": "s3"}}
     container = {
         "name": "store",
@@ -223,7 +225,10 @@ def _store(around: Surroundings) -> list[Document]:
         "securityContext": SECURE,
         "volumeMounts": [{"name": "data", "mountPath": "/data"}, _TMP],
     }
-    return _stateful(STORE, around, container, _STORE_UID, _STORE_ABOUT)
+    secured_so = secured(_STORE_UID, with_volume=True)
+    return _stateful(
+        STORE, around, container, {**pulled, "securityContext": secured_so}, _STORE_ABOUT
+    )
 
 
 _STORE_ABOUT = """\
@@ -232,7 +237,11 @@ that you have already is better: --artifacts s3://BUCKET."""
 
 
 def _stateful(
-    name: str, around: Surroundings, container: Mapping[str, Any], uid: int, about: str
+    name: str,
+    around: Surroundings,
+    container: Mapping[str, Any],
+    of_pod: Mapping[str, Any],
+    about: str,
 ) -> list[Document]:
     """Give a service of one pod with a volume, and its address."""
     labels = {NAME_LABEL: name}
@@ -248,7 +257,7 @@ def _stateful(
     pod = {
         "containers": [dict(container)],
         "automountServiceAccountToken": False,
-        "securityContext": secured(uid, with_volume=True),
+        **of_pod,
         "volumes": [{"name": volume, "emptyDir": {}} for volume in mounted if volume != "data"],
     }
     spec = {

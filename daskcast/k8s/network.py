@@ -3,7 +3,8 @@
 Covers network policies; a cluster enforces them where its network plugin does. Does not cover who
 may ask what of the Kubernetes API (``rbac``).
 
-Probes and ``kubectl port-forward`` come from the node a pod is on: policies let them through.
+Probes and ``kubectl port-forward`` come from the node a pod is on: policies let them through. What
+goes to a service is judged where it arrives: by the port of a pod or endpoint behind it.
 """
 
 from __future__ import annotations
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daskcast.k8s.surroundings import Surroundings
-
-API_PORTS = (443, 6443)
-"""Of the Kubernetes API: of its service, and where that leads."""
 
 _SCHEDULER_PORTS = (8786, 8787)
 _KINDS = ("scheduler", "worker", "job-runner")
@@ -104,7 +102,7 @@ def _driver(around: Surroundings, tracking: Sequence[dict[str, Any]]) -> Documen
     spec = {
         "podSelector": _of_kind("job-runner"),
         "policyTypes": ["Egress"],
-        "egress": [_to(None, API_PORTS), *tracking],
+        "egress": [_to(None, around.api_ports), *tracking],
     }
     return _policy(
         "daskcast-driver", around, spec,
@@ -117,7 +115,7 @@ def _submit(around: Surroundings) -> Document:
     spec = {
         "podSelector": pods,
         "policyTypes": ["Egress"],
-        "egress": [_dns(), _to(None, API_PORTS)],
+        "egress": [_dns(), _to(None, around.api_ports)],
     }
     return _policy(SUBMIT, around, spec, "What submits a run reaches the Kubernetes API.")
 
@@ -193,5 +191,10 @@ def _dns() -> dict[str, Any]:
 
 
 def _port_of(url: str) -> int:
-    found = urlsplit(url)
-    return found.port or (80 if found.scheme == "http" else 443)
+    """Give the port of an address that is checked, as a driver of databases takes it, too."""
+    scheme = url.partition(":")[0].partition("+")[0].lower()
+    given = None if scheme == "databricks" else urlsplit(url).port  # it has profile:prefix there
+    return given or _PORTS.get(scheme, 443)
+
+
+_PORTS = {"http": 80, "postgresql": 5432, "mysql": 3306, "mssql": 1433}

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ import mlflow
 import pytest
 import yaml
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes_validate import utils
 from little_kubernetes.tools import tool
 from mlflow_server import free_port
@@ -32,11 +35,12 @@ from s3_server import S3Server
 from daskcast.cli import main
 from daskcast.config import RunOptions
 from daskcast.errors import ConfigError
-from daskcast.k8s import probe
-from daskcast.k8s.jobs import Work, daskjob, job_name, literal, name_of
+from daskcast.k8s import probe, surroundings
+from daskcast.k8s.jobs import Work, daskjob, job_name, name_of, name_problems
+from daskcast.k8s.manifests import literal
 from daskcast.k8s.rbac import DRIVER_RULES, SUBMIT_RULES, USER_RULES
-from daskcast.k8s.surroundings import Surroundings, server_image_of
-from daskcast.kubernetes_options import KubernetesOptions
+from daskcast.k8s.surroundings import Surroundings, schedule_problem, server_image_of
+from daskcast.kubernetes_options import RESERVED, KubernetesOptions, PodOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,13 +67,14 @@ CASES = {
     "images": [
         *("--server-image", "me/server@sha256:" + "0" * 64, "--postgres-image", "pg:16"),
         *("--store-image", "s3:1", "--operator-namespace", "dask", "--egress-port", "9000"),
+        *("--api-port", "16443", "--name", "mine", "--pull-secret", "registry"),
     ],
     "options": [
         *("--level", "50,99.5", "--models", "ets,mine.models:Own", "--gaps", "fail", "--strict"),
         *("--experiment", "Sales of 2026!", "--tag", "team=network", "--seed", "7", "--freq", "MS"),
     ],
-    "retried": ["--retry-failed"],
 }  # fmt: skip
+GOING_ON = {"begun": ["--resume"], "retried": ["--retry-failed"]}
 EVERYTHING = ("rbac", "network", "mlflow", "job", "cronjob", "daskjob")
 
 
@@ -413,6 +418,9 @@ def test_no_secret_is_in_what_is_printed() -> None:
         ["--tracking-uri", "https://me:hunter2@mlflow.example.com"],
         ["--out", "ftp://me:hunter2@host/{run}"],
         ["--tag", "api_token=hunter2"],
+        ["--tag", "my/token=hunter2"],
+        ["--tag", "authorization=hunter2"],
+        ["--tag=account_key=hunter2"],
     ],
 )
 def test_a_credential_on_the_command_line_is_refused(args: list[str]) -> None:
@@ -429,14 +437,26 @@ def test_a_credential_on_the_command_line_is_refused(args: list[str]) -> None:
         '[kubernetes.worker.env]\nAWS_SECRET_ACCESS_KEY = "hunter2"',
         '[tags]\npassword = "hunter2"',
         '# was out = "ftp://me:hunter2@host/x"',
+        '# [kubernetes.worker.env]\n# AZURE_STORAGE_KEY = "hunter2"',
+        '[kubernetes.driver]\nenv = { AZURE_STORAGE_CONNECTION_STRING = "hunter2" }',
+        '[tags]\n"my/sas" = "hunter2"',
     ],
 )
 def test_a_credential_in_the_config_file_is_refused(toml: str, tmp_path: Path) -> None:
-    """The file becomes a ConfigMap."""
+    """The file becomes a ConfigMap, with its comments and with what a flag replaces."""
     (tmp_path / "run.toml").write_text(toml)
-    told = rendered("--config", str(tmp_path / "run.toml"), code=2)
+    args = ["--config", str(tmp_path / "run.toml"), "--tag", "team=network"]
+    told = rendered(*args, code=2)
     assert "would stand in the manifest" in told
     assert "hunter2" not in told
+
+
+def test_names_of_secrets_are_no_secrets(tmp_path: Path) -> None:
+    """What is named so that it can be found, and what only sounds like it, is printed."""
+    text = 'tags = { monkey = "x", passengers = "y" }\n[kubernetes]\npull_secrets = "registry"\n'
+    text += '[kubernetes.worker]\nsecrets = "lake"\nenv = { TOKENIZERS_PARALLELISM = "false" }\n'
+    (tmp_path / "run.toml").write_text(text)
+    assert "CronJob" in rendered("--config", str(tmp_path / "run.toml"))
 
 
 # -- the run -----------------------------------------------------------------------------------
@@ -484,20 +504,21 @@ def parsed(args: list[str]) -> Any:
     return resolve(flags, flags.pop("config_file"), cluster="local")
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *GOING_ON])
 def test_the_driver_is_told_all_options(case: str) -> None:
     """What it reads from its arguments is what was given, but for where it is done."""
-    config, options = parsed(driver_args(*CASES[case])[2:])
+    told = {**CASES, **GOING_ON}[case]
+    config, options = parsed(driver_args(*told)[2:])
     own = {"--schedule", "--time-zone", "--deadline", "--artifacts", "--artifacts-endpoint"}
     own |= {"--server-image", "--postgres-image", "--store-image", "--operator-namespace"}
-    own |= {"--egress-port"}
-    pairs = [a for i, a in enumerate(CASES[case]) if a not in own and CASES[case][i - 1] not in own]
+    own |= {"--egress-port", "--api-port", "--name"}
+    pairs = [a for i, a in enumerate(told) if a not in own and told[i - 1] not in own]
     asked_config, asked = parsed([*PLAIN, *PODS, "--cluster", "kubernetes", *pairs])
     assert config == asked_config
     for name in ("workers", "threads_per_worker", "strict", "tags", "experiment", "tracking"):
         assert getattr(options, name) == getattr(asked, name)
-    assert options.retry_failed == asked.retry_failed
-    assert options.resume_if_begun == (not asked.retry_failed)
+    assert (options.resume, options.retry_failed) == (asked.resume, asked.retry_failed)
+    assert options.resume_if_begun == (not (asked.resume or asked.retry_failed))
 
 
 def test_logs_are_json_where_that_is_asked_for() -> None:
@@ -584,6 +605,17 @@ def test_dollars_are_not_variables() -> None:
         assert as_kubernetes_reads(literal(text)) == text
 
 
+def test_dollars_are_not_variables_of_the_server() -> None:
+    """Neither in what MLflow is told, nor in the values of its environment."""
+    args = ["--artifacts", "s3://ours/$(HOME)", "--artifacts-endpoint", "http://$(HOME):9000"]
+    pod = one("Deployment", *args)["spec"]["template"]["spec"]
+    for container in containers_of(pod):
+        told = env_of(container)["MLFLOW_S3_ENDPOINT_URL"]
+        assert as_kubernetes_reads(told) == "http://$(HOME):9000"
+    told = value(pod["containers"][0]["args"], "--artifacts-destination")
+    assert as_kubernetes_reads(told) == "s3://ours/$(HOME)"
+
+
 def as_kubernetes_reads(text: str) -> str:
     """Expand as Kubernetes does: two dollars are one, a name in brackets is a variable."""
     return re.sub(r"\$\$|\$\((\w+)\)", lambda m: "VALUE" if m[1] else "$", text)
@@ -624,6 +656,59 @@ def test_an_own_mlflow_elsewhere_can_be_reached() -> None:
     assert {"ports": [{"protocol": "TCP", "port": 8443}]} in policy["egress"]
     names = [thing["metadata"]["name"] for thing in objects(*args)]
     assert not [name for name in names if "mlflow" in name or "postgres" in name]
+
+
+@pytest.mark.parametrize(
+    ("uri", "port"),
+    [
+        ("http://mlflow.example.com", 80),
+        ("https://mlflow.example.com", 443),
+        ("databricks", 443),
+        ("databricks://profile:prefix", 443),
+        ("postgresql+psycopg://db/mlflow", 5432),
+        ("mysql://db:3307/mlflow", 3307),
+    ],
+)
+def test_each_store_is_reached_at_its_port(uri: str, port: int) -> None:
+    """Where the address names none, at the one that its kind has."""
+    args = ["--tracking-uri", uri]
+    policy = one("NetworkPolicy", *args, part="network", name="daskcast-driver")["spec"]
+    assert policy["egress"][-1] == {"ports": [{"protocol": "TCP", "port": port}]}
+    assert value(driver_args(*args), "--tracking-uri") == uri
+
+
+def ports_to_anywhere(policy: str, *args: str) -> list[int]:
+    spec = one("NetworkPolicy", *args, part="network", name=policy)["spec"]
+    open_to = [rule for rule in spec["egress"] if "to" not in rule]
+    return [p["port"] for rule in open_to for p in rule["ports"] if p["port"] != 53]
+
+
+def test_ports_of_the_api_and_of_data() -> None:
+    """What is given replaces the default: of those who ask Kubernetes, or of those who read."""
+    assert ports_to_anywhere("daskcast-submit") == [443, 6443]
+    assert ports_to_anywhere("daskcast-driver") == [443, 6443]
+    assert ports_to_anywhere("daskcast-dask") == [443]
+    args = ["--api-port", "16443", "--api-port", "8443", "--egress-port", "9000"]
+    assert ports_to_anywhere("daskcast-submit", *args) == [16443, 8443]
+    assert ports_to_anywhere("daskcast-driver", *args) == [16443, 8443]
+    assert ports_to_anywhere("daskcast-dask", *args) == [9000]
+
+
+def test_all_images_of_the_server_may_be_of_a_private_registry() -> None:
+    """Its database's and its store's too."""
+    made = objects("--pull-secret", "registry", part="mlflow")
+    pods = [pod for thing in made for pod in pods_in(thing)]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert "imagePullSecrets" not in rendered(part="mlflow")
+
+
+def test_images_of_others_are_of_a_version() -> None:
+    """What is applied again months later is what was applied first."""
+    made = objects(part="mlflow")
+    images = {c["image"] for thing in made for pod in pods_in(thing) for c in containers_of(pod)}
+    assert not [image for image in images if image.endswith(":latest") or ":" not in image]
 
 
 def test_a_bucket_of_ones_own_needs_no_store() -> None:
@@ -792,13 +877,36 @@ def test_the_server_as_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (["--cluster-name", "mine"], "leave --cluster-name away"),
         (["--schedule", "monthly"], "cron's five fields"),
         (["--schedule", "0 6 2 *"], "cron's five fields"),
+        (["--schedule", "0 24 2 * *"], "must have a hour from 0 to 23"),
+        (["--schedule", "0 0 31 2 *"], "it never comes"),
         (["--time-zone", "UTC+1; rm"], "such as Europe/Vienna"),
+        (["--time-zone", "Europe/Viena"], "such as Europe/Vienna"),
         (["--artifacts", "gs://x"], "a bucket, s3://NAME"),
         (["--artifacts-endpoint", "http://x:1"], "give both"),
         (["--artifacts", "s3://abc", "--artifacts-endpoint", "http://me:pw@x"], "without a user"),
         (["--server-image", "-x"], "server_image must be an image"),
-        (["--egress-port", "0"], "from 1 to 65535"),
+        (["--artifacts", "s3://abc", "--artifacts-endpoint", "https://x:99999"], "1 to 65535"),
+        (["--egress-port", "0"], "egress_ports must be from 1 to 65535"),
+        (["--api-port", "65536"], "api_ports must be from 1 to 65535"),
         (["--deadline", "0"], "above 0"),
+        (["--deadline", str(10**30)], "at most 1000000000"),
+        (["--tracking-uri", "http://h:99999"], "with a port from 1 to 65535"),
+        (["--tracking-uri", "postgresql://h:0/mlflow"], "with a port from 1 to 65535"),
+        (["--tracking-uri", "http://:5000"], "must be a store that outlives the pods"),
+        (["--tracking-uri", "sqlite:///mlflow.db"], "must be a store that outlives the pods"),
+        (["--tracking-uri", "sqlite+pysqlite:////x/m.db"], "a store that outlives the pods"),
+        (["--tracking-uri", "./mlruns"], "must be a store that outlives the pods"),
+        (["--tracking-uri", "/mlruns"], "must be a store that outlives the pods"),
+        (["--tracking-uri", "file:///mlruns"], "must be a store that outlives the pods"),
+        (["--tracking-uri", "C:\\mlruns"], "must be a store that outlives the pods"),
+        (["--tracking-uri", ""], "must be a store that outlives the pods"),
+        (["--tracking-uri", "gopher://h/x"], "unknown scheme 'gopher'"),
+        (["--resume"], "leave --resume away"),
+        (["--retry-failed"], "leave --retry-failed away"),
+        (["--experiment", "daskcast-mlflow"], "give another with --name"),
+        (["--name", "daskcast-submit"], "give another with --name"),
+        (["--name", "Sales"], "with a letter first"),
+        (["--name", "x" * 47], "46 characters at most"),
         (["--worker-memory", "lots"], "such as 4Gi"),
         (["--horizon", "0"], "at least 1"),
     ],
@@ -809,6 +917,57 @@ def test_what_is_wrong_is_said(args: list[str], told: str) -> None:
     assert told in output
     assert "apiVersion" not in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("part", ["all", "cronjob"])
+def test_a_schedule_begins_anew(part: str, tmp_path: Path) -> None:
+    """What only one run can go on with is refused, from a file too; not for a run by itself."""
+    (tmp_path / "run.toml").write_text("resume = true\nretry_failed = true\n")
+    config = ["--config", str(tmp_path / "run.toml")]
+    assert "leave --resume and --retry-failed away" in rendered(*config, part=part, code=2)
+    assert "DaskJob" in rendered(*config, part="daskjob")
+    assert "Namespace" in rendered(*config, part="rbac")
+
+
+def test_data_is_no_option_of_the_pod() -> None:
+    """What looks like one, and like a URL, would be one there."""
+    for command in (["render"], ["submit", "--dry-run"]):
+        call = ["k8s", *command, *PLAIN[1:], *PODS, "--", "--tag=x=s3://sales"]
+        done = CliRunner().invoke(main, call)
+        assert done.exit_code == 2
+        assert "must not begin with -" in done.output
+        assert "apiVersion" not in done.output
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "mlruns", "http://h:99999"])
+def test_submit_refuses_a_store_that_goes_with_its_pod(uri: str) -> None:
+    """As render does, before anything is created."""
+    call = ["k8s", "submit", *PLAIN, *PODS, "--dry-run", "--tracking-uri", uri]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2
+    assert "must be a store that outlives the pods" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    """Of the run, of what is around it and of what creates it."""
+    told = rendered(
+        *("--tracking-uri", "http://h:99999", "--egress-port", "0", "--name", "A", "--resume"),
+        *("--tag", "my/token=x", "--schedule", "0 0 31 2 *"), code=2,
+    )  # fmt: skip
+    for part in ("tracking-uri", "egress_ports", "name must", "--resume", "tags", "schedule must"):
+        assert part in told
+
+
+def test_variables_of_the_operator_are_its_own(tmp_path: Path) -> None:
+    """A pod that was told another scheduler would wait for it, or work for it."""
+    for name in RESERVED:
+        for pod in ("scheduler", "worker", "driver"):
+            with pytest.raises(ConfigError, match=rf"{pod}\.env must leave .*{name} away"):
+                KubernetesOptions(**{pod: PodOptions(env={name: "x"})})
+    (tmp_path / "run.toml").write_text('[kubernetes.worker.env]\nDASK_SCHEDULER_ADDRESS = "x"\n')
+    told = rendered("--config", str(tmp_path / "run.toml"), code=2)
+    assert "leave DASK_SCHEDULER_ADDRESS away" in told
 
 
 def test_paths_of_this_machine_are_refused() -> None:
@@ -846,6 +1005,135 @@ def test_surroundings_tell_all_problems_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         Surroundings(namespace="A", server_image="", schedule="x", deadline=0)
     assert len(caught.value.problems) == 4
+
+
+FIELDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 6)}
+
+
+@st.composite
+def fields(draw: st.DrawFn, low: int, high: int) -> tuple[str, set[int]]:
+    """Give a field of cron and the values it stands for."""
+    texts, values = [], set()
+    for _ in range(draw(st.integers(1, 3))):
+        first, last = sorted(draw(st.tuples(*[st.integers(low, high)] * 2)))
+        step = draw(st.integers(1, 40))
+        text, found = draw(
+            st.sampled_from(
+                [
+                    (f"{first}", range(first, first + 1)),
+                    (f"{first}-{last}", range(first, last + 1)),
+                    (f"{first}-{last}/{step}", range(first, last + 1, step)),
+                    (f"{first}/{step}", range(first, high + 1, step)),
+                    (f"*/{step}", range(low, high + 1, step)),
+                    ("*", range(low, high + 1)),
+                ]
+            )
+        )
+        texts.append(text)
+        values |= set(found)
+    return ",".join(texts), values
+
+
+@given(st.tuples(*[fields(*FIELDS[name]) for name in ("minute", "hour", "day", "month")]))
+def test_a_schedule_is_sound_where_it_comes(read: tuple[tuple[str, set[int]], ...]) -> None:
+    """By a calendar of four years, which has one leap day."""
+    schedule = " ".join([*(text for text, _ in read), "*"])
+    days, months = read[2][1], read[3][1]
+    start = date(2024, 1, 1)
+    calendar = (start + timedelta(n) for n in range(4 * 366))
+    comes = any(day.day in days and day.month in months for day in calendar)
+    assert (schedule_problem(schedule) == "") == comes
+
+
+@given(st.sampled_from(list(FIELDS)), st.integers(0, 99), st.sampled_from(["{}", "1-{}", "{}/2"]))
+def test_a_number_that_no_clock_shows_is_refused(name: str, number: int, form: str) -> None:
+    """Each field knows its own bounds, alone, in a range and with a step."""
+    low, high = FIELDS[name]
+    parts = [form.format(number) if name == other else "*" for other in FIELDS]
+    lowest = max(low, 1) if form == "1-{}" else low
+    assert (schedule_problem(" ".join(parts)) == "") == (lowest <= number <= high)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sound"),
+    [
+        ("@weekly", True),
+        ("*/15 8-18/2 1,15 JAN-MAR mon-FRI", True),
+        ("0  6 ? * *", True),
+        ("0 0 29 feb *", True),
+        ("0 0 30 2 *", False),
+        ("0 0 31 4,6,9,11 *", False),
+        ("0 0 31 2 MON", True),  # on Mondays, too: Kubernetes takes either
+        ("0 0 * * 7", False),  # as Kubernetes does
+        ("0 0 * * FRI-MON", False),
+        ("0 0 * MON *", False),
+        ("*/0 * * * *", False),
+        ("1- * * * *", False),
+        ("1,,2 * * * *", False),
+        ("*-5 * * * *", False),
+        ("\u0663 * * * *", False),
+        ("0 6 2 * *\n", False),
+        ("TZ=UTC 0 6 2 * *", False),
+        ("@reboot", False),
+        ("", False),
+    ],
+)
+def test_schedules(schedule: str, sound: bool) -> None:
+    """Those that Kubernetes would refuse are refused here."""
+    assert (schedule_problem(schedule) == "") == sound
+
+
+def test_a_machine_without_time_zones_believes_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes checks it again; what cannot be one is refused all the same."""
+    monkeypatch.setattr(surroundings, "available_timezones", set)
+    assert Surroundings(namespace="a", server_image="b", time_zone="Europe/Viena")
+    with pytest.raises(ConfigError, match="time_zone must be"):
+        Surroundings(namespace="a", server_image="b", time_zone="; rm")
+
+
+def test_two_schedules_of_an_experiment() -> None:
+    """Each has its name, on its ConfigMap too, and runs are called after it."""
+    made = one("CronJob", "--name", "sales-weekly")
+    assert made["metadata"]["name"] == "sales-weekly"
+    assert "'--name'" not in str(made)
+    assert one("Job", "--name", "sales", part="job")["metadata"]["name"].startswith("sales-2")
+    longest = one("Job", "--name", "x" * 46, part="job")["metadata"]["name"]
+    assert len(longest) == 63
+    assert name_problems(name_of("x" * 99)) == []
+
+
+def test_the_config_map_is_called_as_its_schedule(tmp_path: Path) -> None:
+    """So that the second schedule does not change the options of the first."""
+    (tmp_path / "run.toml").write_text("seed = 3\n")
+    args = ["--config", str(tmp_path / "run.toml"), "--name", "weekly"]
+    made = objects(*args, part="cronjob")
+    assert [thing["metadata"]["name"] for thing in made] == ["weekly", "weekly"]
+    [pod] = [pod for thing in made for pod in pods_in(thing)]
+    assert {"name": "options", "configMap": {"name": "weekly"}} in pod["volumes"]
+
+
+def help_of(*command: str) -> str:
+    return " ".join(CliRunner().invoke(main, [*command, "--help"]).output.split())
+
+
+@pytest.mark.parametrize("command", ["render", "submit"])
+def test_help_tells_what_holds_in_pods(command: str) -> None:
+    """No default of a run on this machine, and no option that means nothing there."""
+    told = help_of("k8s", command)
+    for of_run in ("[default: local]", "runs/EXPERIMENT", "sqlite", "one a core", "RANDOM"):
+        assert of_run not in told
+    for option in ("--cluster ", "--cluster-name", "--idle-timeout", "--resume-if-begun"):
+        assert option not in told
+    assert "[default: the server of the namespace]" in told
+    assert "[default: local]" in help_of("run")
+    assert "--cluster-name" in help_of("run")
+
+
+def test_help_tells_which_ports_are_replaced() -> None:
+    """And whose port counts behind a service."""
+    told = help_of("k8s", "render")
+    assert "in place of the default: the port of the pod or endpoint" in told
+    assert "[default: 443 and 6443]" in told
 
 
 def test_comments_say_what_is_what() -> None:
