@@ -207,8 +207,8 @@ def schedule_problem(schedule: str) -> str:
         found = _field(field, *bounds)
         if found is None:
             return (
-                f"must have a {name} from {_said(*bounds)}, alone, in a list, in a rising range "
-                f"or with a step; found {field!r} in {schedule!r}"
+                f"must have {name}s from {_said(*bounds)}, alone, in a list, in a rising range or "
+                f"with a step; found {field!r} in {schedule!r}"
             )
         values[name] = found
     anyday = any(part in {"*", "?"} for part in fields[4].split(","))

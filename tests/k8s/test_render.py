@@ -877,7 +877,7 @@ def test_the_server_as_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (["--cluster-name", "mine"], "leave --cluster-name away"),
         (["--schedule", "monthly"], "cron's five fields"),
         (["--schedule", "0 6 2 *"], "cron's five fields"),
-        (["--schedule", "0 24 2 * *"], "must have a hour from 0 to 23"),
+        (["--schedule", "0 24 2 * *"], "must have hours from 0 to 23"),
         (["--schedule", "0 0 31 2 *"], "it never comes"),
         (["--time-zone", "UTC+1; rm"], "such as Europe/Vienna"),
         (["--time-zone", "Europe/Viena"], "such as Europe/Vienna"),
