@@ -197,7 +197,7 @@ class RunOptions:
     batch_size : int or None
         Entities in a batch; None lets the partition decide.
     out : str or None
-        The run folder, a path or an fsspec URL.
+        The run folder, a path or an fsspec URL; ``{run}`` in it is the name of the run.
     resume : bool
         Go on with the run in ``out``.
     resume_if_begun : bool

@@ -1,8 +1,8 @@
 """What the processes of a run log: tied to run, batch and entity, as JSON-ready records.
 
 Covers the names that a record carries (:func:`bound`), collecting the records of one batch
-(:func:`capture`), the text of a record as one JSON line, and the console handler of the command
-line. Does not cover where records are kept or read (``store``) or what a credential is
+(:func:`capture`), and the text of a record as one JSON line. Does not cover where records are kept
+or read (``store``), what a terminal or a pod shows of them (``log_output``) or what a credential is
 (``redact``).
 
 The names live in context variables, so two batches in two threads of one process do not mix. No
@@ -16,17 +16,16 @@ import json
 import logging
 import os
 import socket
-import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskcast.errors import ConfigError
-from daskcast.redact import printable, redact_text
+from daskcast.redact import redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -336,79 +335,3 @@ def level_number(name: str) -> int:
     if name.upper() not in LEVELS:
         raise ConfigError(f"level must be one of {', '.join(LEVELS)}, found {name!r}")
     return logging.getLevelNamesMapping()[name.upper()]
-
-
-# -- the console -------------------------------------------------------------------------------
-
-
-class _ConsoleFormatter(logging.Formatter):
-    """One plain line a record (a traceback keeps its lines); no control character of an id."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        found = to_record(record)
-        about = f" [{found['entity']}]" if found["entity"] else ""
-        text = f"{found['level'].lower()}: {found['message']}{about}"
-        lines = [text, *found.get("traceback", "").splitlines()]
-        return "\n".join(printable(line) for line in lines if line)
-
-
-class LineFormatter(logging.Formatter):
-    """One line of JSON a record: time, level, logger, run, entity, batch, worker, message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
-        return to_line(to_record(record))
-
-
-class _ConsoleHandler(logging.StreamHandler[Any]):
-    """Writes to what ``sys.stderr`` is at the time of the record, not at that of the set-up."""
-
-    def __init__(self, level: int) -> None:
-        logging.Handler.__init__(self, level)
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stderr
-
-
-def configure_console(level: str = "WARNING") -> logging.Handler:
-    """Send what daskcast logs to stderr, as plain text; for the command line alone.
-
-    Parameters
-    ----------
-    level : str
-        Name of the lowest level that is shown.
-
-    Returns
-    -------
-    logging.Handler
-        Attached to the ``daskcast`` logger, in place of that of an earlier call.
-    """
-    number = level_number(level)
-    root = logging.getLogger(ROOT)
-    for old in [h for h in root.handlers if isinstance(h, _ConsoleHandler)]:
-        root.removeHandler(old)
-    handler = _ConsoleHandler(number)
-    handler.setFormatter(_ConsoleFormatter())
-    root.addHandler(handler)
-    root.setLevel(min(number, logging.INFO))
-    return handler
-
-
-def configure_lines(level: str = "INFO") -> None:
-    """Send what this whole process logs to stdout, as lines of JSON: what a pod's log is made of.
-
-    Parameters
-    ----------
-    level : str
-        Lowest level of daskcast's own records; those of others are shown from warnings on.
-    """
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in ("distributed", "bokeh", "tornado", "tornado.application"):  # Dask gave them theirs
-        logger = logging.getLogger(name)
-        for old in list(logger.handlers):
-            logger.removeHandler(old)
-        logger.propagate = True
-    logging.getLogger(ROOT).setLevel(level_number(level))

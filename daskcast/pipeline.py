@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -28,12 +27,14 @@ from daskcast.cluster import current_client, memory_of_slot, n_slots, open_clust
 from daskcast.config import MODELS
 from daskcast.engine import run_batches
 from daskcast.errors import StoppedError, StoreError
+from daskcast.out import folder_of
 from daskcast.panel import open_source
 from daskcast.progress import Clock, Counts, Progress, RunSummary
 from daskcast.reach import check_reading, shares
 from daskcast.redact import redact_uri, redacted_tags
 from daskcast.remaining import Remaining
 from daskcast.report import write_report
+from daskcast.run_logs import keep_logs, keep_logs_of_pods
 from daskcast.store import Hold, RunFolder, check_same, only_one, roll_call
 from daskcast.store.files import absolute
 from daskcast.tracking import (
@@ -66,9 +67,6 @@ MEMORY_SHARE = 0.8
 LOCK_WAIT_S = 10.0
 """How long a run waits for another that is ending, or whose workers are, in the same folder."""
 
-MOST_OF_POD = 38
-"""Characters of a pod's name in that of its log file."""
-
 N_LOGGED = 10_000
 """Most records kept of this process."""
 
@@ -90,7 +88,7 @@ def run(
         See :func:`daskcast.panel.open_source`. A known source is forecast without a search.
     config : ForecastConfig
     options : RunOptions
-        ``out`` None takes ``runs/EXPERIMENT-UTCTIME``.
+        See :func:`daskcast.out.folder_of` for ``out``.
     client : distributed.Client, optional
         Used instead of what ``options.cluster`` names.
     tracker : Tracker, optional
@@ -116,7 +114,8 @@ def run(
         except OSError as error:
             raise StoppedError(f"{stages.url} could not be written or read: {error}") from error
         finally:
-            stages.keep_logs(records)
+            if stages.folder is not None:
+                keep_logs(stages.folder, records)
 
 
 class _Stages:
@@ -132,7 +131,7 @@ class _Stages:
         self.options = options
         self.on_progress = on_progress
         self.clock = Clock(self._enter_stage)
-        self.url = options.out or default_out(options.experiment)
+        self.url = folder_of(options)
         self.name = self.url.rstrip("/").rpartition("/")[2]
         self.goes_on = options.resume or options.retry_failed or self.is_begun()
         self.tags = redacted_tags(options.tags)
@@ -173,7 +172,8 @@ class _Stages:
             except StoppedError as error:
                 raise StoppedError(f"{error}; {self.kept()}") from error
             finally:  # before the end of tracking, which keeps the logs as well
-                self.keep_logs_of_pods()
+                if self.folder is not None:
+                    keep_logs_of_pods(self.folder, self.read_pods())
             self.finish()
             tracking.pop_all()
             self.close_tracking(RunStatus.FINISHED)
@@ -417,25 +417,6 @@ class _Stages:
         except OSError as error:  # what stopped the run matters more
             logger.warning("run.json is not up to date: %s", error)
 
-    def keep_logs(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what this process logged beside what the batches did."""
-        if records:
-            self.try_logs({"driver": records})
-
-    def keep_logs_of_pods(self) -> None:
-        """Keep what the pods logged, those that died too."""
-        self.try_logs({f"pod-{_end_of(pod)}": told for pod, told in self.read_pods().items()})
-
-    def try_logs(self, logged: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        if self.folder is None:
-            return
-        now = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-        try:
-            for name, told in logged.items():
-                self.folder.write_logs(f"{name}-{now}", told)
-        except OSError as error:  # a full disk; what stopped the run matters more
-            logger.warning("logs could not be kept: %s", error)
-
     def _enter_stage(self, name: str) -> None:
         self.stage = name
         self.tell()
@@ -450,11 +431,6 @@ class _Stages:
         self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
 
 
-def _end_of(pod: str) -> str:
-    """Give what tells a pod from the others: the end of its name, which may be long."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", pod[-MOST_OF_POD:])
-
-
 def check_models(config: ForecastConfig) -> None:
     """Refuse early what is no model; the package's own names are known without importing them."""
     if all(isinstance(model, str) and model in MODELS for model in config.models):
@@ -462,18 +438,6 @@ def check_models(config: ForecastConfig) -> None:
     from daskcast.models import families  # noqa: PLC0415 - heavy
 
     families(config.models)
-
-
-def default_out(experiment: str) -> str:
-    """Name the folder of a new run: ``runs/EXPERIMENT-UTCTIME``.
-
-    Examples
-    --------
-    >>> default_out("my airports/2026")[:22]
-    'runs/my-airports-2026-'
-    """
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment).strip("-.")[:60] or "run"
-    return f"runs/{plain}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _number(batch: str) -> int:

@@ -6,7 +6,7 @@ it. Does not cover the lines (``logs``).
 
 from __future__ import annotations
 
-from daskcast.logs import configure_lines
+from daskcast.log_output import configure_lines
 
 
 def dask_setup(_server: object) -> None:

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from daskcast import logs
 from daskcast.errors import ConfigError
-from daskcast.logs import bound, capture, configure_console, current, level_number, to_line
+from daskcast.log_output import configure_console
+from daskcast.logs import bound, capture, current, level_number, to_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

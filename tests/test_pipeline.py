@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from distributed import Client, LocalCluster
 from daskcast import demo, pipeline, work
 from daskcast.config import ForecastConfig, RunOptions
 from daskcast.errors import ClusterError, ConfigError, DataError, StoppedError, StoreError
+from daskcast.out import folder_of
 from daskcast.store import RunFolder
 from daskcast.tracking import MemoryTracker
 
@@ -459,11 +461,20 @@ def test_files_that_workers_do_not_see_are_refused_before_the_work(
 def test_default_out_is_a_plain_name() -> None:
     """No experiment's name leads out of the folder of runs."""
     for name in ("../../etc", "a/b", "..", "", "ünïcode", "x" * 500):
-        out = pipeline.default_out(name)
+        out = folder_of(RunOptions(experiment=name))
         assert out.startswith("runs/")
         assert out.count("/") == 1
         assert len(out) < 100
         assert not out.removeprefix("runs/").startswith(".")
+
+
+def test_the_name_of_a_new_run_in_its_folder() -> None:
+    """As in a cluster; a run to go on with has its name already."""
+    out = folder_of(RunOptions(out="s3://bucket/{run}/x", experiment="air"))
+    assert re.fullmatch(r"s3://bucket/air-\d{8}T\d{6}Z/x", out)
+    for how in ({"resume": True}, {"retry_failed": True}):
+        with pytest.raises(ConfigError, match=r"out must name it; found 's3://bucket/\{run\}'"):
+            folder_of(RunOptions(out="s3://bucket/{run}", **how))
 
 
 def test_what_a_stopped_run_kept_is_counted_in_its_folder(

@@ -177,12 +177,12 @@ def track(run_folder: str, **flags: Any) -> None:
 
     Where no store is named, it is the one that the run was meant for.
     """
-    from daskcast import logs as logging_of_runs
+    from daskcast import log_output
     from daskcast.cli.telling import ProgressLine, tracked_text
     from daskcast.progress import Counts, Progress
     from daskcast.track import track as send
 
-    logging_of_runs.configure_console()
+    log_output.configure_console()
 
     with terminated_as_interrupted(), ProgressLine(sys.stderr) as line:
 
@@ -204,11 +204,11 @@ def prune(keep: int, experiment: str, tracking_uri: str | None, yes: bool) -> No
 
     Run folders stay. What MLflow deletes can be restored until `mlflow gc`.
     """
-    from daskcast import logs as logging_of_runs
+    from daskcast import log_output
     from daskcast.cli.telling import old_run_text
     from daskcast.tracking.prune import delete_runs, old_runs
 
-    logging_of_runs.configure_console()
+    log_output.configure_console()
     with terminated_as_interrupted():
         found = old_runs(keep, experiment=experiment, tracking_uri=tracking_uri)
         for run in found:
@@ -249,21 +249,22 @@ def _forecast(
     data: Any, config: ForecastConfig, options: RunOptions, *, log_json: bool = False
 ) -> None:
     """Run, with progress; say where everything is, or how to go on; exit as it ended."""
-    from daskcast import logs as logging_of_runs
-    from daskcast import pipeline
+    from daskcast import log_output, pipeline
     from daskcast.cli.telling import LogStream, ProgressLine
+    from daskcast.logs import current
+    from daskcast.out import folder_of
     from daskcast.plan import hindsight
     from daskcast.runs import Run
 
     ctx = click.get_current_context()
     if log_json:
-        logging_of_runs.configure_lines()
+        log_output.configure_lines()
     else:  # thousands of entities may have something to say: the terminal is for the run itself
-        console = logging_of_runs.configure_console()
-        console.addFilter(lambda _: not logging_of_runs.current().entity)
+        console = log_output.configure_console()
+        console.addFilter(lambda _: not current().entity)
     # Of a lost scheduler this tells several tracebacks; the run ends with one line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    out = options.out or pipeline.default_out(options.experiment)
+    out = folder_of(options)
     line = ProgressLine(LogStream() if log_json else sys.stderr)
     say = LogStream().write if log_json else click.echo
     try:
@@ -287,6 +288,7 @@ def _exit_code(n_failed: int, n_entities: int, options: RunOptions) -> int:
 
 def _how_to_go_on(ctx: click.Context, out: str) -> str:
     from daskcast.errors import StoreError
+    from daskcast.out import RUN
     from daskcast.store import RunFolder
 
     try:
@@ -296,8 +298,9 @@ def _how_to_go_on(ctx: click.Context, out: str) -> str:
     if not begun:
         return "nothing was begun; the same command starts again"
     given = [arg for arg in ctx.meta[_ARGS] if arg not in {"--resume", "--retry-failed"}]
-    if not any(arg == "--out" or arg.startswith("--out=") for arg in given):
-        given += ["--out", out]
+    named = any(arg == "--out" or arg.startswith("--out=") for arg in given)
+    if not named or any(RUN in arg for arg in given):
+        given += ["--out", out]  # of two, the last one counts
     if ctx.info_name == "demo":
         return f"what is finished is kept in {redact_uri(out)}"
     args = redacted_args(given)

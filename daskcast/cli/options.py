@@ -237,7 +237,13 @@ _TRACKED_LATER = [
     ),
 ]  # fmt: skip
 
-_OUT = [_option("--out", about="Run folder, a path or URL.", default="runs/EXPERIMENT-UTCTIME")]
+_OUT = [
+    _option(
+        "--out",
+        about="Run folder, a path or URL; {run} in it is EXPERIMENT-UTCTIME.",
+        default="runs/{run}",
+    )
+]
 
 _ENDS = [
     _flag("--resume", about="Go on with the run in --out."),
