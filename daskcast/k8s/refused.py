@@ -12,6 +12,7 @@ import binascii
 import os
 import re
 import shutil
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ OPERATOR = (
 """Installs the operator, with the kinds of objects that it brings."""
 
 LOG_IN = "log in again so that `kubectl get pods` answers"
+_NOBODY = "system:anonymous"
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 401, 403, 404, 409, 422
 _RIGHT = re.compile(
@@ -98,6 +100,12 @@ def _no_right(text: str, words: str, doing: str, namespace: str) -> str:
     read = _RIGHT.search(text)
     if read is None:
         return f"cannot {doing} in namespace {namespace}: {words}"
+    if read["user"] == _NOBODY:  # whom nobody should give rights
+        return (
+            f"cannot {doing}: the Kubernetes API was told no account; the user of the kubeconfig "
+            f"needs a token, a certificate or a program that signs in (tokenFile is not read): "
+            f"{LOG_IN}"
+        )
     where = f"namespace {read['namespace']}" if read["namespace"] else "the whole cluster"
     role = "Role" if read["namespace"] else "ClusterRole"
     return (
@@ -170,6 +178,11 @@ def why_no_account(error: BaseException, *, hung: bool = False) -> str:
             _blame_program(path, user["exec"], error, hung=hung)
     except _UnusableError as unusable:
         return str(unusable)
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"the certificates of the kubeconfig {path} cannot be used ({error.reason}): one is "
+            f"damaged, or client-key belongs to another client-certificate; {LOG_IN}"
+        )
     return f"the kubeconfig {path} cannot be used: {_hidden(str(error))}; {LOG_IN}"
 
 

@@ -712,3 +712,21 @@ def test_ctrl_c_leaves_nothing(kubernetes: Cluster, namespace: str, user: Any) -
     assert "interrupted" in errors
     assert "Traceback" not in errors
     wait_until(lambda: kubernetes.list("daskjobs.kubernetes.dask.org", namespace) == [], 30)
+
+
+def test_nodes_that_need_a_toleration(
+    kubernetes: Cluster, namespace: str, user: Any, tmp_path: Path
+) -> None:
+    """By the file of a run: without what it says, nothing would be there for its pods."""
+    lifecycle = "node.kubernetes.io/lifecycle"
+    user({**secret("registry", {}), "type": "kubernetes.io/dockercfg"})
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'tracking = false\n[kubernetes]\nimage = "daskcast:test"\npull_secrets = ["registry"]\n'
+        f'[kubernetes.worker]\nnode_selector = {{"{lifecycle}" = "spot"}}\n'
+        f'tolerations = ["{lifecycle}=spot:NoSchedule"]\n'
+    )
+    text = looked("--config", str(file), code=0)
+    assert line(text, "the image daskcast:test runs").startswith("ok")
+    assert "MLflow" not in text
+    assert kubernetes.list("daskjobs.kubernetes.dask.org", namespace) == []

@@ -18,6 +18,7 @@ from daskcast.cli import main
 from daskcast.errors import ClusterError
 from daskcast.k8s import api
 from daskcast.k8s.objects import connected
+from daskcast.k8s.refused import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 SECRET = "hunter2"
 FORBIDDEN_WORDS = ("Traceback", "Errno", "Error(", SECRET, "NoneType", "codec")
+DAMAGED = f"-----BEGIN CERTIFICATE-----\n{SECRET}\n-----END CERTIFICATE-----\n"
 ENVELOPE = "client.authentication.k8s.io/v1"
 
 
@@ -148,6 +150,10 @@ def test_one_that_does(config: dict[str, Any], file: Path) -> None:
                 {f"client-{x}-data": base64.b64encode(b"x") for x in ("key", "certificate")}
             ),
             "its client-certificate-data holds no certificate in the format PEM",
+        ),
+        (
+            lambda c: cluster(c).update({"certificate-authority-data": DAMAGED}),
+            "the certificates of the kubeconfig",
         ),
         (lambda c: user(c).update(token=f"a\n{SECRET}"), "has a token with line breaks"),
         (lambda c: user(c).update(token=f"ü{SECRET}"), "letters that no token has"),
@@ -288,6 +294,21 @@ def test_what_answers(
     file.write_text(yaml.safe_dump(config))
     server[1].status, server[1].body = status, body
     assert words in refused()
+
+
+def test_an_account_that_was_not_told() -> None:
+    """Rights for nobody are no remedy."""
+    text = 'pods is forbidden: User "system:anonymous" cannot list resource "pods" in API group ""'
+    said = refusal(403, text, doing="look for pods", namespace="space")
+    assert "was told no account" in said
+    assert "Role" not in said
+
+
+def test_a_certificate_that_is_not_trusted() -> None:
+    """Without the words of OpenSSL around it."""
+    text = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed (_ssl.c:1016)"
+    said = refusal(0, text, doing="look", namespace="space", server="https://a")
+    assert "the Kubernetes API at https://a is not trusted (self-signed): the" in said
 
 
 def test_what_stands_in_the_way(config: dict[str, Any], file: Path, server: Any) -> None:
