@@ -188,7 +188,7 @@ class Lease(Hold):
 
         Raises
         ------
-        StoreError
+        BusyError
             Another driver works on the run folder.
         OSError
             The place takes no lease.
@@ -297,8 +297,10 @@ def leased(filesystem: Any, path: str, *, place: str) -> Iterator[Hold]:
 
     Raises
     ------
+    BusyError
+        Another driver works on the run folder.
     StoreError
-        Another driver works on the run folder, or the place takes no lease.
+        The place takes no lease.
     """
     lease = Lease(filesystem, path, place=place, seconds=_seconds())
     try:
