@@ -404,7 +404,8 @@ def _tidy(auth: Any) -> None:
 
 def _remove_copies(auth: Any) -> None:
     """Remove the files to which kr8s copied keys and certificates out of the kubeconfig."""
-    given = {**auth._cluster, **auth._user}
+    parts = (part for part in (auth._cluster, auth._user) if isinstance(part, dict))
+    given = {what: value for part in parts for what, value in part.items()}
     for name, what in _COPIES.items():
         copy = getattr(auth, name)
         if copy and given.get(what):

@@ -135,6 +135,7 @@ def rule(*, group: str, resource: str, verb: str) -> str:
 
 _FILES = ("certificate-authority", "client-certificate", "client-key")
 _LISTS = {"clusters": "cluster", "users": "user", "contexts": "context"}
+_PROXIES = ("http", "https", "socks5", "socks5h")
 _PEM = b"-----BEGIN"
 _TOKEN_LIKE = re.compile(r"[\w+=.-]{40,}")
 _LONGEST_HINT = 200
@@ -183,7 +184,8 @@ def why_no_account(error: BaseException, *, hung: bool = False) -> str:
             f"the certificates of the kubeconfig {path} cannot be used ({error.reason}): one is "
             f"damaged, or client-key belongs to another client-certificate; {LOG_IN}"
         )
-    return f"the kubeconfig {path} cannot be used: {_hidden(str(error))}; {LOG_IN}"
+    words = _hidden(str(error)) or "it was not read in time"
+    return f"the kubeconfig {path} cannot be used: {words}; {LOG_IN}"
 
 
 def _kubeconfig() -> tuple[str, dict[str, Any]]:
@@ -243,7 +245,7 @@ def _by_name(path: Path, read: Mapping[str, Any], several: str) -> dict[str, dic
             f"the kubeconfig {path} must have a list of {several}, each with a name: mend it, or "
             f"{LOG_IN}"
         )
-    parts = {str(x["name"]): x.get(one) or {} for x in listed}
+    parts = {str(x["name"]): x.get(one) for x in listed}
     if wrong := [name for name, part in parts.items() if not isinstance(part, dict)]:
         raise _UnusableError(
             f"the kubeconfig {path} must have a table for the {one} {wrong[0]}: mend it, or "
@@ -297,6 +299,12 @@ def _check_server(path: str, cluster: Mapping[str, Any]) -> None:
             f"the server of the cluster in the kubeconfig {path} must be https://HOST:PORT, found "
             f"{server!r}: mend it, or {LOG_IN}"
         )
+    proxy = cluster.get("proxy-url")
+    if proxy and str(proxy).partition("://")[0] not in _PROXIES:
+        raise _UnusableError(
+            f"the proxy-url of the cluster in the kubeconfig {path} must begin with one of "
+            f"{', '.join(_PROXIES)} and ://, found {proxy!r}: mend it, or {LOG_IN}"
+        )
 
 
 def _check_files(path: str, names: Mapping[str, Any]) -> None:
@@ -340,7 +348,7 @@ def _check_user(path: str, user: Mapping[str, Any]) -> None:
         told = "has a token with line breaks or letters that no token has"
     elif "username" in user or "password" in user:
         told = "signs in by user and password, which Kubernetes ended with version 1.19"
-    elif isinstance(provider, dict):
+    elif isinstance(provider, dict) and not (provider.get("config") or {}).get("id-token"):
         told = f"signs in by the auth-provider {provider.get('name')}, which is not supported"
     if told:
         raise _UnusableError(f"the user of the kubeconfig {path} {told}: {LOG_IN}")
@@ -355,6 +363,13 @@ def _blame_program(
     hint = " ".join(str(given.get("installHint") or "").split())[:_LONGEST_HINT]
     if str(given.get("apiVersion", "")).endswith("v1alpha1"):
         raise _UnusableError(f"{who} is told to speak v1alpha1, which has ended: {LOG_IN}")
+    if not all(given.get(name) for name in ("apiVersion", "command")):
+        told = f"the exec of the user in the kubeconfig {path} needs apiVersion and command"
+        raise _UnusableError(f"{told}: mend it, or {LOG_IN}")
+    if not all(isinstance(arg, str) for arg in given.get("args") or ()):
+        raise _UnusableError(
+            f"{who} has args that are no texts: put numbers in quotes, or {LOG_IN}"
+        )
     if shutil.which(command) is None:
         raise _UnusableError(f"{who} is not here: install it, or mend PATH{hint and f' ({hint})'}")
     if hung:
@@ -363,6 +378,8 @@ def _blame_program(
         last = (words[read.end() :].strip().splitlines() or ["it wrote nothing"])[-1]
         told = f"failed (exit code {read[1]}: {_hidden(last)[:_LONGEST_HINT]})"
         raise _UnusableError(f"{who} {told}: {LOG_IN}")
+    if isinstance(error, OSError):
+        raise _UnusableError(f"{who} cannot be started ({error.strerror}): mend it, or {LOG_IN}")
     if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
         raise _UnusableError(f"{who} answered without a token or a certificate: {LOG_IN}")
 

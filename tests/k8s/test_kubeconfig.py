@@ -125,7 +125,10 @@ def test_one_that_does(config: dict[str, Any], file: Path) -> None:
         (lambda c: c.update({"current-context": "play"}), "has no context play"),
         (lambda c: c.pop("contexts"), "has no contexts"),
         (lambda c: c.update(contexts="work"), "must have a list of contexts"),
-        (lambda c: c.update(contexts=[{"name": "work"}]), "names no cluster"),
+        (lambda c: c.update(contexts=[{"name": "work"}]), "have a table for the context work"),
+        (lambda c: c["users"][0].update(user=None), "must have a table for the user ann"),
+        (lambda c: c["clusters"][0].pop("cluster"), "must have a table for the cluster there"),
+        (lambda c: context(c).pop("cluster"), "names no cluster"),
         (lambda c: context(c).update(cluster="here"), "names the cluster here, which is not there"),
         (lambda c: context(c).update(user="bob"), "set-context work --user=NAME, of ann"),
         (lambda c: context(c).pop("user"), "names no user"),
@@ -159,7 +162,13 @@ def test_one_that_does(config: dict[str, Any], file: Path) -> None:
         (lambda c: user(c).update(token=f"ü{SECRET}"), "letters that no token has"),
         (lambda c: user(c).update(username="ann", password=SECRET), "by user and password"),
         (lambda c: user(c).update({"auth-provider": {"name": "gcp"}}), "auth-provider gcp"),
-        (lambda c: cluster(c).update({"proxy-url": "what://x"}), "cannot be used"),
+        (lambda c: user(c).update({"auth-provider": {"name": "oidc"}}), "auth-provider oidc"),
+        (lambda c: user(c).update(exec={"command": "true"}), "needs apiVersion and command"),
+        (
+            lambda c: user(c).update(exec={"apiVersion": ENVELOPE, "command": "cat", "args": [1]}),
+            "put numbers in quotes, or log in again so that `kubectl",
+        ),
+        (lambda c: cluster(c).update({"proxy-url": "what://x"}), "found 'what://x'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_it(
@@ -239,6 +248,27 @@ def test_a_program_that_fails(config: dict[str, Any], file: Path, script: str, w
     text = refused()
     assert words in text
     assert f"the program {file.parent}/login, which signs in for the kubeconfig {file}," in text
+
+
+def test_a_program_of_another_machine(config: dict[str, Any], file: Path) -> None:
+    """It is there and does not start."""
+    config["users"][0]["user"] = program(file.parent / "login", "")
+    (file.parent / "login").write_bytes(b"\x7fELF")
+    file.write_text(yaml.safe_dump(config))
+    assert "cannot be started (Exec format error)" in refused()
+
+
+def test_several_files(config: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as one; all that are there are named."""
+    users = {"users": config.pop("users")}
+    file.write_text(yaml.safe_dump(config))
+    more = file.parent / "users"
+    monkeypatch.setenv("KUBECONFIG", f"{file}:{file.parent}/none:{more}")
+    assert f"of the kubeconfig {file} names the user ann, which is not there" in refused()
+    more.write_text(yaml.safe_dump(users))
+    connected(None).close()
+    more.write_text("users: [")
+    assert f"the kubeconfig {more} is not YAML" in refused()
 
 
 def test_a_program_that_signs_in(config: dict[str, Any], file: Path) -> None:
