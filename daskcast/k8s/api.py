@@ -13,14 +13,27 @@ import asyncio
 import importlib.util
 import json
 import os
-import ssl
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daskcast.errors import ClusterError
-from daskcast.k8s.refused import LOG_IN, why_no_account
+from daskcast.k8s.answers import (
+    FORBIDDEN,
+    NO_ACCOUNT,
+    NOT_FOUND,
+    PATIENCE_S,
+    REQUEST_S,
+    UNREACHABLE,
+    RefusedError,
+    answered,
+    entered,
+    refused_by,
+    words_of,
+)
+from daskcast.k8s.kubeconfig import why_no_account
+from daskcast.k8s.refused import LOG_IN
 from daskcast.k8s.spec import API_VERSION, COMPONENT_LABEL, NAME_LABEL
 
 if TYPE_CHECKING:
@@ -29,21 +42,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REQUEST_S = 10
-"""For one answer; kr8s itself has no limit."""
-
-PATIENCE_S = 25
-"""For a request with all that kr8s does about it: signing in again, which may run a program."""
-
 _LATE_S = 5
 """More for whoever waits, who else would hear of its own limit only."""
-
-UNREACHABLE = 0
-NO_ACCOUNT = -1
-"""Statuses of what never got an answer: beside those of HTTP."""
-
-FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
-_TOO_MANY, _BROKEN = 429, 500
 
 _APPS = "apps/v1"
 _MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -54,35 +54,6 @@ _COPIES = {
     "client_cert_file": "client-certificate-data",
     "server_ca_file": "certificate-authority-data",
 }
-_AUTH_ERRORS = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
-    ImportError,  # of a proxy that httpx has no package for
-)
-
-
-class RefusedError(Exception):
-    """The API did not do what it was asked.
-
-    Parameters
-    ----------
-    status : int
-        Of HTTP, or ``UNREACHABLE``, or ``NO_ACCOUNT``.
-    text : str
-        Its own words.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(status, text)
-        self.status = status
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"{self.text} ({self.status})"
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same request may well succeed in a moment."""
-        return self.status in (UNREACHABLE, _TOO_MANY) or self.status >= _BROKEN
 
 
 def need_dask_kubernetes() -> None:
@@ -137,13 +108,13 @@ class Kubernetes:
         self._api.timeout = REQUEST_S
         _tidy(self._api.auth)
         try:
-            await _answered(_awaited(self._api.auth))
+            await answered(_awaited(self._api.auth))
         except RefusedError as refused:
             if isinstance(refused.__cause__, TimeoutError):  # nothing was asked of the API yet
                 told = why_no_account(refused.__cause__, hung=True)
                 raise RefusedError(NO_ACCOUNT, told) from refused
             raise
-        await _answered(_look(self._api))
+        await answered(_look(self._api))
         self.server = str(self._api.auth.server)
         self.namespace = self.namespace or self._own_namespace()
 
@@ -218,7 +189,7 @@ class Kubernetes:
         """
         asked = {"namespace": self.namespace, **more}
         call = self._api.call_api(method, version=version, url=url, **asked)
-        return await _answered(_entered(call))
+        return await answered(entered(call))
 
     async def read(self, method: str, url: str, **more: Any) -> dict[str, Any]:
         """Make a request as :meth:`answer` does, and give the object that it answered.
@@ -330,7 +301,7 @@ class Kubernetes:
                 )
             raise RefusedError(status, text) from error
         except httpx_ws.HTTPXWSException as error:
-            raise RefusedError(UNREACHABLE, _words(error)) from error
+            raise RefusedError(UNREACHABLE, words_of(error)) from error
 
     # -- what is changed -----------------------------------------------------------------------
 
@@ -418,56 +389,13 @@ async def _look(api: Any) -> None:
     try:
         (await api.async_version())["gitVersion"]
     except (ValueError, LookupError, TypeError) as error:
-        if _refused_by(error) or api._session is None:  # not even asked
+        if refused_by(error) or api._session is None:  # not even asked
             raise
         raise RefusedError(
             NO_ACCOUNT,
             f"what answers at {api.auth.server} is not the API of a Kubernetes cluster: mend the "
             f"server in the kubeconfig, or {LOG_IN}",
         ) from error
-
-
-async def _entered(call: Any) -> Any:
-    async with call as answer:
-        return answer
-
-
-async def _answered(work: Any) -> Any:
-    """Wait for an answer, and tell every way in which there is none as one exception."""
-    import anyio  # noqa: PLC0415 - comes with kr8s
-    import httpx  # noqa: PLC0415 - comes with kr8s
-    import kr8s  # noqa: PLC0415 - optional, and heavy
-    import yaml  # noqa: PLC0415 - comes with kr8s
-
-    try:
-        with anyio.fail_after(PATIENCE_S):  # cancels until it ends, a program that hangs as well
-            return await work
-    except kr8s.ServerError as error:
-        status = error.response.status_code if error.response is not None else UNREACHABLE
-        raise RefusedError(status, _words(error)) from error
-    except (kr8s.APITimeoutError, TimeoutError) as error:
-        raise RefusedError(UNREACHABLE, f"no answer within {REQUEST_S} s") from error
-    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
-        raise RefusedError(NO_ACCOUNT, why_no_account(error)) from error
-    except (httpx.HTTPError, ssl.SSLCertVerificationError, ConnectionError) as error:
-        raise RefusedError(UNREACHABLE, _words(error)) from error
-    except (*_AUTH_ERRORS, yaml.YAMLError) as error:
-        if answer := _refused_by(error):
-            raise RefusedError(answer.status_code, _words(answer.text)) from error
-        # Of reading the kubeconfig, of what it names, or of the program that signs in.
-        raise RefusedError(NO_ACCOUNT, why_no_account(error)) from error
-
-
-def _refused_by(error: BaseException) -> Any:
-    """Give the answer of which kr8s could not read why it refused, if that is what failed."""
-    import httpx  # noqa: PLC0415 - comes with kr8s
-
-    before = error.__context__
-    return before.response if isinstance(before, httpx.HTTPStatusError) else None
-
-
-def _words(told: object) -> str:
-    return str(told) or type(told).__name__
 
 
 def in_cluster() -> bool:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from daskcast.config import RunOptions
 from daskcast.errors import DaskcastError, StoppedError
 from daskcast.k8s import probe
-from daskcast.k8s.api import RefusedError
+from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.jobs import Work
 from daskcast.k8s.manifests import MLFLOW, NAME_LABEL
 from daskcast.k8s.objects import Objects, connected

@@ -11,7 +11,7 @@ from daskcast.errors import AwayError, ClusterError
 from daskcast.k8s.refused import refusal
 
 if TYPE_CHECKING:
-    from daskcast.k8s.api import RefusedError
+    from daskcast.k8s.answers import RefusedError
 
 
 def as_error(

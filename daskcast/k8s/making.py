@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from daskcast.errors import AwayError, ClusterError
-from daskcast.k8s.api import CONFLICT, NOT_FOUND, RefusedError
+from daskcast.k8s.answers import CONFLICT, NOT_FOUND, RefusedError
 from daskcast.k8s.ending import as_error
 from daskcast.k8s.pods import name_of
 from daskcast.k8s.spec import cluster_manifest

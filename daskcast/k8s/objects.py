@@ -10,9 +10,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from daskcast.errors import ClusterError, DaskcastError, StoppedError
-from daskcast.k8s.api import Kubernetes, RefusedError, in_cluster, need_dask_kubernetes
-from daskcast.k8s.refused import refusal
+from daskcast.errors import ClusterError
+from daskcast.k8s.answers import RefusedError
+from daskcast.k8s.api import Kubernetes, in_cluster, need_dask_kubernetes
+from daskcast.k8s.ending import as_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,9 +149,9 @@ class Objects(Kubernetes):
             raise
         return {str(kind["name"]) for kind in found.get("resources") or ()}
 
-    def told(self, refused: RefusedError, doing: str) -> DaskcastError:
+    def told(self, refused: RefusedError, doing: str) -> ClusterError:
         """Say why a request was refused: to stop, where it may do later, or for good."""
-        return _told(refused, doing=doing, namespace=self.namespace, server=self.server)
+        return as_error(refused, doing=doing, namespace=self.namespace, server=self.server)
 
 
 def connected(namespace: str | None) -> Objects:
@@ -159,9 +160,7 @@ def connected(namespace: str | None) -> Objects:
     Raises
     ------
     ClusterError
-        Says in one sentence why not.
-    StoppedError
-        Where the cluster does not answer.
+        Says in one sentence why not; an ``AwayError`` where the cluster does not answer.
     """
     need_dask_kubernetes()
     until = time.monotonic() + (NEW_POD_S if in_cluster() else 0)
@@ -170,12 +169,6 @@ def connected(namespace: str | None) -> Objects:
             return Objects(namespace)
         except RefusedError as refused:
             if not refused.passing or time.monotonic() > until:
-                raise _told(
-                    refused, doing="connect to the cluster", namespace=namespace or ""
-                ) from refused
+                where = {"doing": "connect to the cluster", "namespace": namespace or ""}
+                raise as_error(refused, **where) from refused
             time.sleep(1)
-
-
-def _told(refused: RefusedError, **how: str) -> DaskcastError:
-    sentence = refusal(refused.status, refused.text, **how)
-    return StoppedError(sentence) if refused.passing else ClusterError(sentence)

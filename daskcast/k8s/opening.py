@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daskcast.errors import AwayError, ClusterError
-from daskcast.k8s.api import Kubernetes, RefusedError, in_cluster, need_dask_kubernetes
+from daskcast.k8s.answers import RefusedError
+from daskcast.k8s.api import Kubernetes, in_cluster, need_dask_kubernetes
 from daskcast.k8s.ending import as_error
 from daskcast.k8s.making import made
 from daskcast.k8s.pod_logs import PodLogs

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from daskcast.k8s.api import RefusedError
+from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.pods import component_of, name_of, statuses
 from daskcast.logs import LEVELS, Names, redacted_record
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from daskcast.errors import ConfigError, StoppedError
-from daskcast.k8s.api import RefusedError
+from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.jobs import OWNER_VARIABLE, RUN_VARIABLE, Work, autoscaler, daskjob, job_name
 from daskcast.k8s.manifests import RUN_LABEL, Document, to_yaml
 from daskcast.k8s.pods import condition_of, is_leaving, status_of
@@ -133,6 +133,8 @@ class Attempt:
         try:
             job = self._api.make(KIND, made, version=API_VERSION)
         except RefusedError as refused:
+            if refused.passing:
+                self.remove()  # without an answer, it may be there
             raise self._api.told(refused, f"create the DaskJob {self.name}") from refused
         self._adapt(job)
         self._say(f"created the DaskJob {self.name} in the namespace {self._api.namespace}")
@@ -212,15 +214,15 @@ class Attempt:
         while True:
             try:
                 pod = self._api.get("pods", self._pod)
+                if pod is None:
+                    self._missed(there=there, begun=begun)
                 answered = self._clock()
             except RefusedError as refused:
                 if not refused.passing or self._clock() - answered > SILENCE_S:
                     raise StoppedError(str(self._api.told(refused, "watch the run"))) from refused
                 self._wait(EVERY_S)
                 continue
-            if pod is None:
-                self._missed(there=there, begun=begun)
-            else:
+            if pod is not None:
                 there = True
                 self._copy_log(pod, write)
                 if (code := self._exit_code(pod)) is not None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from daskcast.errors import AwayError, ClusterError
-from daskcast.k8s.api import FORBIDDEN, NOT_FOUND, RefusedError
+from daskcast.k8s.answers import FORBIDDEN, NOT_FOUND, RefusedError
 from daskcast.k8s.ending import as_error
 from daskcast.k8s.pods import called, component_of, is_leaving, name_of, state_of
 from daskcast.k8s.trouble import Seen, Trouble

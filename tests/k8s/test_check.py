@@ -24,9 +24,9 @@ from spaces import SERVER, secret
 from daskcast.cli import main
 from daskcast.errors import ClusterError, StoppedError
 from daskcast.k8s import check, probe
-from daskcast.k8s.api import RefusedError
+from daskcast.k8s.answers import RefusedError
+from daskcast.k8s.ending import as_error
 from daskcast.k8s.jobs import daskjob
-from daskcast.k8s.objects import _told
 from daskcast.k8s.pods import is_ready
 from daskcast.versions import CLOSE, EXACT
 
@@ -62,7 +62,7 @@ class Fake:
         self.closed = False
 
     def told(self, refused: RefusedError, doing: str) -> Exception:
-        return _told(refused, doing=doing, namespace=self.namespace, server=self.server)
+        return as_error(refused, doing=doing, namespace=self.namespace, server=self.server)
 
     def server_version(self) -> str:
         return self.version

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from daskcast.cli import main
 from daskcast.errors import ClusterError
-from daskcast.k8s import api
+from daskcast.k8s import answers
+from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.objects import connected
 from daskcast.k8s.refused import refusal
 
@@ -297,7 +298,7 @@ def test_a_program_that_does_not_end(
     config: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is what hangs, and not the API."""
-    monkeypatch.setattr(api, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(answers, "PATIENCE_S", 0.5)
     config["users"][0]["user"] = program(file.parent / "login", "exec sleep 60")
     file.write_text(yaml.safe_dump(config))
     begun = time.monotonic()
@@ -347,7 +348,7 @@ def test_what_stands_in_the_way(config: dict[str, Any], file: Path, server: Any)
     found = connected(None)
     server[1].body = "<html>log in</html>"
     for ask in (found.server_version, found.events, lambda: found.get("pods", "a")):
-        with pytest.raises(api.RefusedError, match="is no object of JSON"):
+        with pytest.raises(RefusedError, match="is no object of JSON"):
             ask()
     found.close()
 
@@ -376,7 +377,7 @@ def test_no_key_is_left_behind(
     found = connected(None)
     assert len(list(copies.iterdir())) == 1
     server[1].status, server[1].body = 403, json.dumps({"message": "no"})
-    with pytest.raises(api.RefusedError):
+    with pytest.raises(RefusedError):
         found.server_version()
     assert len(list(copies.iterdir())) == 1
     found.close()

@@ -17,7 +17,7 @@ from dask_kubernetes.operator import KubeCluster
 from little_kubernetes import wait_until
 
 from daskcast.k8s import making
-from daskcast.k8s.api import RefusedError
+from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.making import made
 from daskcast.k8s.opening import started
 from daskcast.k8s.spec import cluster_manifest

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daskcast.k8s import pod_logs
-from daskcast.k8s.api import RefusedError
+from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.pod_logs import PodLogs
 
 WORKER = "c-default-worker-1-x"

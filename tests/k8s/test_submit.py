@@ -6,22 +6,23 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
 from click.testing import CliRunner
-from spaces import SERVER, secret
+from commands import DASKCAST
+from commands import ended as end_of
+from spaces import mlflow_server, secret
 
 from daskcast import demo
 from daskcast.cli import main
 from daskcast.config import RunOptions
-from daskcast.errors import ClusterError, ConfigError, StoppedError, StoreError
-from daskcast.k8s.api import RefusedError
+from daskcast.errors import AwayError, ClusterError, ConfigError, StoppedError, StoreError
+from daskcast.k8s.answers import RefusedError
+from daskcast.k8s.ending import as_error
 from daskcast.k8s.jobs import Work, job_name
-from daskcast.k8s.objects import _told
 from daskcast.k8s.submit import Attempt, check_run_name
 from daskcast.kubernetes_options import KubernetesOptions
 from daskcast.runs import Run
@@ -54,7 +55,7 @@ class Script:
         self.now = 0.0
 
     def told(self, refused: RefusedError, doing: str) -> Exception:
-        return _told(refused, doing=doing, namespace=self.namespace, server=self.server)
+        return as_error(refused, doing=doing, namespace=self.namespace, server=self.server)
 
     def make(self, plural: str, manifest: dict[str, Any], *, version: str) -> dict[str, Any]:
         if self.refuses:
@@ -230,8 +231,41 @@ def test_an_api_that_does_not_answer_may_later() -> None:
     """So it is no usage error: the Job tries again."""
     script = Script(None)
     script.refuses = RefusedError(0, "connection refused")
-    with pytest.raises(StoppedError, match="does not answer"):
+    with pytest.raises(AwayError, match="does not answer"):
         attempt(script).follow(lambda _: None)
+
+
+def test_what_was_created_without_an_answer_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request arrived, its answer did not."""
+    script = Script(None)
+    make = script.make
+
+    def lost(*args: Any, **kwargs: Any) -> Any:
+        make(*args, **kwargs)
+        raise RefusedError(0, "no answer within 10 s")
+
+    monkeypatch.setattr(script, "make", lost)
+    with pytest.raises(AwayError):
+        attempt(script).begin()
+    assert len(script.made) == 1
+    assert script.there == []
+
+
+def test_a_silence_while_there_is_no_driver_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked whether the DaskJob is there, the API has no answer at first."""
+    script = Script(None, None, RUNNING, ended(0))
+    get, n_asked = script.get, 0
+
+    def silent(plural: str, name: str, **how: Any) -> Any:
+        nonlocal n_asked
+        n_asked += plural == "daskjobs"
+        if plural == "daskjobs" and n_asked == 1:
+            raise RefusedError(503, "apiserver is shutting down")
+        return get(plural, name, **how)
+
+    monkeypatch.setattr(script, "get", silent)
+    assert attempt(script).follow(lambda _: None) == 0
+    assert n_asked == 2
 
 
 def test_a_short_silence_of_the_api_is_waited_out() -> None:
@@ -379,7 +413,6 @@ HOW = ["--horizon", "6", "--search", "portfolio", "--cv-windows", "1", "--batch-
 PODS = ["--image", "daskcast:test", "--workers", "1", "--worker-cpu", "500m"]
 PODS += ["--scheduler-cpu", "500m", "--secret", "s3-keys"]
 N_AIRPORTS = 60
-DASKCAST = [sys.executable, "-c", "import sys; from daskcast.cli import main; main(sys.argv[1:])"]
 
 
 @pytest.fixture(scope="module")
@@ -444,15 +477,6 @@ def submitted(
     return subprocess.Popen(call, stdout=pipe, stderr=pipe, text=True, env=env)
 
 
-def end_of(process: subprocess.Popen[str], seconds: float = 180) -> tuple[int, str]:
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        pytest.fail(f"it does not end; it told {process.communicate()}")
-    return process.returncode, out + err
-
-
 def left(kubernetes: Cluster, namespace: str) -> list[str]:
     """Name what there is of DaskJobs and their clusters."""
     found = [job["metadata"]["name"] for job in kubernetes.list("daskjobs.kubernetes.dask.org")]
@@ -512,7 +536,7 @@ def test_a_cronjob_forecasts(
     kubernetes: Cluster, space: str, data: str, s3: Any, tmp_path: Path
 ) -> None:
     """By a DaskJob of its own each time, tracked, with its log in that of the Job."""
-    kubernetes.apply(SERVER.format(folder=tmp_path), space)
+    store = mlflow_server(kubernetes, space, tmp_path)
     kubernetes.apply(rendered(space, data, "cronjob"))
     name = triggered(kubernetes, space)
     state = job_ends(kubernetes, space, name)
@@ -522,8 +546,6 @@ def test_a_cronjob_forecasts(
     run = Run(RunFolder.open(f"s3://runs/{name}"))
     assert run.entities["unique_id"].nunique() == N_AIRPORTS
     gone(kubernetes, space)
-    [server] = [p for p in kubernetes.pods(space) if p["metadata"]["name"] == "daskcast-mlflow-0"]
-    store = f"http://{server['status']['podIP']}:5000"
     assert len(find_runs(tracking_uri=store)) == N_AIRPORTS
     second = triggered(kubernetes, space)
     assert second != name

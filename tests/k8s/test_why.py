@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daskcast.errors import ClusterError
-from daskcast.k8s.api import RefusedError
+from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.pods import state_of
 from daskcast.k8s.refused import refusal
 from daskcast.k8s.room import quantity

@@ -1,0 +1,102 @@
+"""An answer of the API of a Kubernetes cluster, or the one exception for all ways to have none.
+
+Does not cover what is asked (``api``) or the sentence about a refusal (``refused``).
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from daskcast.k8s.kubeconfig import why_no_account
+from daskcast.k8s.refused import UNTRUSTED
+
+REQUEST_S = 10
+"""For one answer; kr8s itself has no limit."""
+
+PATIENCE_S = 25
+"""For a request with all that kr8s does about it: signing in again, which may run a program."""
+
+UNREACHABLE = 0
+NO_ACCOUNT = -1
+"""Statuses of what never got an answer: beside those of HTTP."""
+
+FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
+_TOO_MANY, _BROKEN = 429, 500
+
+_AUTH_ERRORS = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
+    ImportError,  # of a proxy that httpx has no package for
+)
+
+
+class RefusedError(Exception):
+    """The API did not do what it was asked.
+
+    Parameters
+    ----------
+    status : int
+        Of HTTP, or ``UNREACHABLE``, or ``NO_ACCOUNT``.
+    text : str
+        Its own words.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.status})"
+
+    @property
+    def passing(self) -> bool:
+        """Whether the same request may well succeed in a moment."""
+        if self.status == UNREACHABLE:
+            return UNTRUSTED not in self.text
+        return self.status == _TOO_MANY or self.status >= _BROKEN
+
+
+async def entered(call: Any) -> Any:
+    """Give what an asynchronous context gives."""
+    async with call as answer:
+        return answer
+
+
+async def answered(work: Any) -> Any:
+    """Wait for an answer, and tell every way in which there is none as one exception."""
+    import anyio  # noqa: PLC0415 - comes with kr8s
+    import httpx  # noqa: PLC0415 - comes with kr8s
+    import kr8s  # noqa: PLC0415 - optional, and heavy
+    import yaml  # noqa: PLC0415 - comes with kr8s
+
+    try:
+        with anyio.fail_after(PATIENCE_S):  # cancels until it ends, a program that hangs as well
+            return await work
+    except kr8s.ServerError as error:
+        status = error.response.status_code if error.response is not None else UNREACHABLE
+        raise RefusedError(status, words_of(error)) from error
+    except (kr8s.APITimeoutError, TimeoutError) as error:
+        raise RefusedError(UNREACHABLE, f"no answer within {REQUEST_S} s") from error
+    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
+        raise RefusedError(NO_ACCOUNT, why_no_account(error)) from error
+    except (httpx.HTTPError, ssl.SSLCertVerificationError, ConnectionError) as error:
+        raise RefusedError(UNREACHABLE, words_of(error)) from error
+    except (*_AUTH_ERRORS, yaml.YAMLError) as error:
+        if answer := refused_by(error):
+            raise RefusedError(answer.status_code, words_of(answer.text)) from error
+        # Of reading the kubeconfig, of what it names, or of the program that signs in.
+        raise RefusedError(NO_ACCOUNT, why_no_account(error)) from error
+
+
+def refused_by(error: BaseException) -> Any:
+    """Give the answer of which kr8s could not read why it refused, if that is what failed."""
+    import httpx  # noqa: PLC0415 - comes with kr8s
+
+    before = error.__context__
+    return before.response if isinstance(before, httpx.HTTPStatusError) else None
+
+
+def words_of(told: object) -> str:
+    """Give the words of an error, or its name."""
+    return str(told) or type(told).__name__
