@@ -42,6 +42,9 @@ END_S = 60
 PURE = ("test_why.py", "test_pod_logs.py")
 """Modules that need nothing of what may be missing."""
 
+LONGEST = ("test_run.py", "test_submit.py", "test_run_ends.py", "test_opening.py")
+"""They begin first, where several processes share the modules."""
+
 
 def missing() -> str:
     """Give why the tests of this folder cannot run, or nothing."""
@@ -73,16 +76,18 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.k8s)
-            for kind in LEFT_OPEN:
-                item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))
+    places = [n for n, item in enumerate(items) if HERE in item.path.parents]
+    ours = sorted((items[n] for n in places), key=lambda item: item.path.name not in LONGEST)
+    for n, item in zip(places, ours, strict=True):
+        items[n] = item
+        item.add_marker(pytest.mark.k8s)
+        for kind in LEFT_OPEN:
+            item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def collected() -> Iterator[None]:
-    """Collect what clients left open while its warnings are ignored, not in another test."""
+    """Collect what clients left open while its warnings are ignored, not in another module."""
     yield
     gc.collect()
 
@@ -95,7 +100,8 @@ def kubernetes() -> Iterator[Cluster]:
 
     with Cluster(NODES) as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(cluster.kubeconfig))
-        cluster.image("daskcast:test", Image([str(Path(sys.executable).parent)]))
+        here = {"PYTHONPATH": str(HERE.parents[1])}  # this checkout, wherever the other one is
+        cluster.image("daskcast:test", Image([str(Path(sys.executable).parent)], env=here))
         install_operator(cluster)
         yield cluster
 
@@ -108,3 +114,24 @@ def namespace(kubernetes: Cluster, request: pytest.FixtureRequest) -> Iterator[s
     kubernetes.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
     kubernetes.end_namespace(name, END_S)
+
+
+@pytest.fixture
+def user(kubernetes: Cluster, namespace: str) -> Path:
+    """Give the kubeconfig of a user with the rendered rights."""
+    from spaces import rendered_user
+
+    return rendered_user(kubernetes, namespace)
+
+
+@pytest.fixture(scope="session")
+def airports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder of Parquet that pods read themselves."""
+    from spaces import N_AIRPORTS
+
+    from daskcast import demo
+
+    folder = tmp_path_factory.mktemp("airports") / "panel"
+    folder.mkdir()
+    demo.airports(N_AIRPORTS, months=48).to_parquet(folder / "1.parquet")
+    return folder

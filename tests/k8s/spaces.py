@@ -1,10 +1,21 @@
-"""What tests put into a namespace: an MLflow server without a login, and secrets."""
+"""What tests put into a namespace, and who is there: MLflow without a login, secrets, a user."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from click.testing import CliRunner
+from little_kubernetes import wait_until
+
+from daskcast.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from little_kubernetes import Cluster
+
+N_AIRPORTS = 1000
 SERVER = """
 apiVersion: v1
 kind: Service
@@ -36,6 +47,24 @@ spec:
       readinessProbe: {{httpGet: {{path: /health, port: 5000}}, periodSeconds: 1}}
       resources: {{requests: {{cpu: 100m, memory: 500Mi}}}}
 """
+
+
+def mlflow_server(kubernetes: Cluster, namespace: str, folder: Path) -> str:
+    """Start an MLflow server as a pod, and wait until it answers; give its address."""
+    kubernetes.apply(SERVER.format(folder=folder), namespace)
+    wait_until(lambda: kubernetes.is_ready(namespace, "daskcast-mlflow-0"), 120)
+    pod = kubernetes.get("pods", namespace, "daskcast-mlflow-0")
+    assert pod is not None
+    return f"http://{pod['status']['podIP']}:5000"
+
+
+def rendered_user(kubernetes: Cluster, namespace: str) -> Path:
+    """Make who has the rights that are rendered for users, and no others; give its kubeconfig."""
+    call = ["k8s", "render", "s3://a/b", "--horizon", "6", "--image", "daskcast:test"]
+    call += ["--out", "s3://a/{run}", "--namespace", namespace, "--part", "rbac", "--workers", "1"]
+    done = CliRunner().invoke(main, call, catch_exceptions=False)
+    kubernetes.apply(done.output)
+    return kubernetes.user_kubeconfig(namespace, "daskcast")
 
 
 def secret(name: str, values: dict[str, str]) -> dict[str, Any]:
