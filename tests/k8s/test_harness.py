@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import yaml
 from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 from distributed import Client
 from little_kubernetes import ApiError, Cluster, Image, wait_until
+from little_kubernetes.dask_operator import install_kinds
 
 Object = dict[str, Any]
 
@@ -108,6 +108,7 @@ def wait_for_reason(kubernetes: Cluster, namespace: str, name: str, reason: str)
 def bare() -> Iterator[Cluster]:
     """Give a cluster without the operator, for what does not need it."""
     with Cluster({"a": {"cpu": "2", "memory": "4Gi"}}, watch_delay=0) as cluster:
+        install_kinds(cluster)
         cluster.image("daskcast:test", Image([str(HERE)]))
         yield cluster
 
@@ -150,79 +151,19 @@ def test_dask_cluster_computes_on_two_workers(kubernetes, namespace):
     assert {"pods/portforward", "pods/log"} <= parts
 
 
-@pytest.mark.long
-def test_work_survives_a_preempted_node(kubernetes, namespace):
-    """The node of the worker goes away; the run ends on the next one, with all results."""
-    spec = dask_spec("spot", 1)
-    worker = spec["spec"]["worker"]["spec"]
-    worker["containers"][0]["resources"] = {"requests": {"cpu": "5"}}
-    worker["tolerations"] = [{"key": "node.kubernetes.io/lifecycle", "operator": "Exists"}]
-
-    def slow(number):
-        time.sleep(0.1)
-        return number
-
-    with dask_cluster(namespace, spec) as (_, client):
-        client.wait_for_workers(1, timeout=60)
-        futures = client.map(slow, range(20))
-        gone = kubernetes.preempt("spot-0")
-        assert [name for name in gone if "worker" in name]
-        told = wait_until(lambda: kubernetes.events(namespace, "FailedScheduling"))
-        kubernetes.restore("spot-0")
-        assert client.gather(futures) == list(range(20))
-    message = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. "
-    assert told[0]["message"].startswith(message)
-
-
-@pytest.mark.long
-def test_user_is_limited_to_the_namespace(kubernetes, namespace):
-    """A documented role is enough for a Dask cluster, and for nothing elsewhere."""
-    kubernetes.apply(ROLE, namespace)
-    code = """
-import asyncio, sys, kr8s
-from dask_kubernetes.operator import KubeCluster
-from distributed import Client
-import yaml
-spec = yaml.safe_load(sys.stdin)
-options = dict(port_forward_cluster_ip=True, resource_timeout=30, quiet=True)
-with KubeCluster(custom_cluster_spec=spec, namespace=sys.argv[1], **options) as c, Client(c) as d:
-    d.wait_for_workers(1, timeout=60)
-    print("SUM", d.submit(sum, [1, 2, 3]).result())
-try:
-    list(kr8s.get("pods", namespace="default"))
-except kr8s.ServerError as err:
-    print("REFUSED", err)
-"""
-    config = kubernetes.user_kubeconfig(namespace, "analyst")
-    done = subprocess.run(
-        [sys.executable, "-c", code, namespace],
-        input=yaml.safe_dump(dask_spec("mine", 1)),
-        env={**os.environ, "KUBECONFIG": str(config)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "SUM 6" in done.stdout, done.stderr
-    assert "REFUSED pods is forbidden" in done.stdout, done.stderr
-    user = f"system:serviceaccount:{namespace}:analyst"
-    refused = [r for r in kubernetes.requests if r.user == user and r.code == 403]
-    assert {request.namespace for request in refused} == {"default"}
-
-
-def test_schema_refuses_a_word_for_a_number(kubernetes, namespace):
+def test_schema_refuses_a_word_for_a_number(bare, space):
     spec = dask_spec("bad", 1)
     spec["spec"]["worker"]["replicas"] = "two"
     with pytest.raises(ApiError, match=r"422.*spec\.worker\.replicas") as refusal:
-        kubernetes.apply(spec, namespace)
+        bare.apply(spec, space)
     assert refusal.value.code == 422
 
 
-def test_schema_prunes_and_fills_in(kubernetes, namespace):
+def test_schema_prunes_and_fills_in(bare, space):
     spec = dask_spec("pruned", 0) | {"extra": 1}
     spec["spec"]["scheduler"]["spec"]["containers"][0]["ports"][0].pop("protocol", None)
     spec["spec"]["worker"]["spec"]["containers"][0]["imagePullSecret"] = "typo"
-    [kept] = kubernetes.apply(spec, namespace)
+    [kept] = bare.apply(spec, space)
     assert "extra" not in kept
     assert "imagePullSecret" not in kept["spec"]["worker"]["spec"]["containers"][0]
     ports = kept["spec"]["scheduler"]["spec"]["containers"][0]["ports"]
@@ -514,18 +455,13 @@ def test_quota_holds_pods_back(bare, space):
     wait_until(lambda: not bare.pods(space))
 
 
-def test_stateful_set_is_in_order(bare, space):
-    stateful = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}}
-    spec = copy.deepcopy(pod("db", "sleep", "60")["spec"]) | {"restartPolicy": "Always"}
-    template = {"metadata": {"labels": {"app": "db"}}, "spec": spec}
-    bare.apply(stateful | {"spec": {"replicas": 2, "template": template}}, space)
-    wait_until(lambda: len(bare.pods(space)) == 2)
-    assert [p["metadata"]["name"] for p in bare.pods(space)] == ["db-0", "db-1"]
-
-
-def test_scheduler_honours_selectors_taints_and_affinity(kubernetes, namespace):
-    key = "node.kubernetes.io/lifecycle"
-    tolerations = [{"key": key, "operator": "Equal", "value": "spot", "effect": "NoSchedule"}]
+def test_scheduler_honours_selectors_taints_and_affinity():
+    """And a node that goes takes its pods with it, until it is back."""
+    key = "lifecycle"
+    taint = {"key": key, "value": "spot", "effect": "NoSchedule"}
+    tolerations = [{"operator": "Equal", **taint}]
+    size = {"cpu": "4", "memory": "16Gi"}
+    nodes = {"stays": size, "spot": {**size, "labels": {key: "spot"}, "taints": [taint]}}
 
     def affinity(operator, *values):
         term = {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
@@ -533,40 +469,43 @@ def test_scheduler_honours_selectors_taints_and_affinity(kubernetes, namespace):
         return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
 
     def placed(name, **spec):
-        body = pod(name, "true")
+        body = pod(name, "sleep", "60")
         body["spec"] |= spec
         return body
 
-    kubernetes.apply(
-        [
-            placed("plain"),
-            placed("spot", nodeSelector={key: "spot"}, tolerations=tolerations),
-            placed("tainted", nodeSelector={key: "spot"}),
-            placed("avoiding", affinity=affinity("NotIn", "spot"), tolerations=tolerations),
-            placed("nowhere", affinity=affinity("DoesNotExist"), tolerations=tolerations),
-        ],
-        namespace,
-    )
-    wait_until(lambda: len(kubernetes.events(namespace, "FailedScheduling")) == 2)
-    where = {p["metadata"]["name"]: p["spec"].get("nodeName") for p in kubernetes.pods(namespace)}
-    assert where == {
-        "plain": "ondemand-0",
-        "spot": "spot-0",
-        "tainted": None,
-        "avoiding": "ondemand-0",
-        "nowhere": None,
-    }
+    pods = [
+        placed("plain"),
+        placed("chosen", nodeSelector={key: "spot"}, tolerations=tolerations),
+        placed("tainted", nodeSelector={key: "spot"}),
+        placed("avoiding", affinity=affinity("NotIn", "spot"), tolerations=tolerations),
+        placed("nowhere", affinity=affinity("Exists")),
+    ]
+    late = placed("late", nodeSelector={key: "spot"}, tolerations=tolerations)
+    with Cluster(nodes) as cluster:
+        cluster.apply(pods)
+        wait_until(lambda: len(cluster.events("default", "FailedScheduling")) == 2)
+        found = cluster.pods("default")
+        where = {p["metadata"]["name"]: p["spec"].get("nodeName") for p in found}
+        nobody = dict.fromkeys(["tainted", "nowhere"])
+        assert where == {"plain": "stays", "chosen": "spot", "avoiding": "stays", **nobody}
+        assert cluster.preempt("spot") == ["chosen"]
+        cluster.apply(late)
+        [*_, told] = wait_until(lambda: cluster.events("default", "FailedScheduling")[2:])
+        assert "1 node(s) were unschedulable" in told["message"]
+        cluster.restore("spot")
+        wait_until(lambda: cluster.get("pods", "default", "late")["spec"].get("nodeName"))
 
 
 def test_nothing_is_left_behind():
     """All processes of a cluster are gone with it, also those that left their group."""
     with Cluster() as cluster:
         cluster.image("daskcast:test", Image([str(HERE)]))
-        cluster.apply(pod("away", "sh", "-c", "setsid sleep 987 & echo $!; sleep 986"))
+        mark = f"9{os.getpid()}"
+        cluster.apply(pod("away", "sh", "-c", f"setsid sleep {mark} & echo $!; sleep {mark}"))
         wait_until(lambda: cluster.logs("default", "away"))
         folder = cluster.folder
         start = time.monotonic()
     assert time.monotonic() - start < 20
     assert not folder.exists()
-    found = subprocess.run(["pgrep", "-f", "sleep 98[67]"], capture_output=True, check=False)
+    found = subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True, check=False)
     assert found.stdout == b""

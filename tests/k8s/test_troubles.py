@@ -7,19 +7,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 from little_kubernetes import Cluster, Image
+from little_kubernetes.dask_operator import install_kinds
 
 from daskcast.errors import ClusterError
 from daskcast.k8s import why
 from daskcast.k8s.opening import started
 from daskcast.kubernetes_options import KubernetesOptions, PodOptions
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TOLD_S = 30
 SMALL = PodOptions(cpu="100m", memory="1Gi")
@@ -209,23 +207,15 @@ def test_a_namespace_that_is_not_there(kubernetes: Cluster, options: KubernetesO
     assert "there is no namespace nowhere: create it (kubectl create namespace nowhere)" in told
 
 
-@pytest.fixture(scope="module")
-def bare() -> Iterator[Cluster]:
-    """Give a cluster without operator, and at first without its kinds of objects."""
-    with Cluster({"a": {"cpu": "2", "memory": "4Gi"}}) as cluster:
-        yield cluster
-
-
-def test_no_operator(bare: Cluster, kubernetes: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the operator's kinds, and with them and nobody who acts."""
-    monkeypatch.setenv("KUBECONFIG", str(bare.kubeconfig))
     here = replace(OPTIONS, namespace="default")
-    assert "helm install --repo https://helm.dask.org" in trouble(here)
-    for definition in kubernetes.list("customresourcedefinitions.apiextensions.k8s.io"):
-        kept = {key: definition[key] for key in ("apiVersion", "kind", "spec")}
-        bare.apply({**kept, "metadata": {"name": definition["metadata"]["name"]}})
     monkeypatch.setattr(why, "OPERATOR_S", 2.0)
-    told = trouble(here, bare)
+    with Cluster() as bare:
+        monkeypatch.setenv("KUBECONFIG", str(bare.kubeconfig))
+        assert "helm install --repo https://helm.dask.org" in trouble(here)
+        install_kinds(bare)
+        told = trouble(here, bare)
     assert "no Dask operator acts on the Dask cluster daskcast-" in told
     assert "does it watch the namespace default?" in told
 

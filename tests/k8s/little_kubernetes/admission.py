@@ -78,10 +78,6 @@ def _prepare_service(service: Object) -> None:
     service["status"] = {"loadBalancer": {}}
 
 
-def _prepare_claim(claim: Object) -> None:
-    claim["status"] = {"phase": "Bound"}
-
-
 def _prepare_definition(definition: Object) -> None:
     spec = definition["spec"]
     more = {"status": "True", "lastTransitionTime": now(), "message": ""}
@@ -96,7 +92,6 @@ _PREPARE: dict[str, Callable[[Object], None]] = {
     "pods": _prepare_pod,
     "namespaces": _prepare_namespace,
     "services": _prepare_service,
-    "persistentvolumeclaims": _prepare_claim,
     CRDS: _prepare_definition,
 }
 

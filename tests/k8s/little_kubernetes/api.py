@@ -1,8 +1,9 @@
 """The API server: HTTP for what ``registry`` does.
 
-Covers: paths, authentication, authorization, verbs, discovery, watches, tokens, access reviews,
-what flows to and from pods; a list of all requests for tests to assert on.
-Does not cover: OpenAPI and tables (kubectl needs ``--validate=false``), protobuf, aggregation.
+Covers: paths, authentication, authorization, verbs, discovery, watches, access reviews, what flows
+to and from pods; a list of all requests for tests to assert on.
+Does not cover: PUT and dry runs, which no client here asks for; OpenAPI and tables (kubectl needs
+``--validate=false``), protobuf, aggregation.
 """
 
 from __future__ import annotations
@@ -137,17 +138,12 @@ class Api:
             return await self._stream(request, user, target)
         if target.action == "get":
             return web.json_response(self._registry.store.get(*_where(target)))
-        if target.action == "token":
-            return web.json_response(self._token(target), status=201)
         handlers: dict[str, Callable[[web.Request, Target], Awaitable[tuple[Object, int]]]] = {
             "list": self._list,
             "create": self._create,
-            "update": self._update,
             "patch": self._patch,
             "delete": self._delete,
-            "deletecollection": self._delete_collection,
             "scale": self._scale,
-            "binding": self._bind,
         }
         if target.action not in handlers:
             raise no_such_path()
@@ -188,7 +184,6 @@ class Api:
             target.namespace,
             selection(query.get("labelSelector", ""), fields),
             since=query.get("resourceVersion", ""),
-            wants_initial=query.get("sendInitialEvents") == "true",
             timeout_s=float(query.get("timeoutSeconds", 3600)),
             delay_s=self._watch_delay,
         )
@@ -229,19 +224,12 @@ class Api:
         return kind | {"metadata": version, "items": items}, 200
 
     async def _create(self, request: web.Request, target: Target) -> tuple[Object, int]:
-        body, dry_run = await _body(request), "dryRun" in request.query
-        resource = target.kind.resource
-        return self._registry.create(resource, body, target.namespace, dry_run), 201
-
-    async def _update(self, request: web.Request, target: Target) -> tuple[Object, int]:
-        where = (target.namespace, target.name, target.part)
-        return self._registry.replace(target.kind.resource, await _body(request), *where), 200
+        body, resource = await _body(request), target.kind.resource
+        return self._registry.create(resource, body, target.namespace), 201
 
     async def _patch(self, request: web.Request, target: Target) -> tuple[Object, int]:
-        patch, dry_run = await _body(request), "dryRun" in request.query
-        where = (target.kind.resource, target.namespace, target.name)
-        kind = request.content_type
-        return self._registry.patch(*where, patch, kind, target.part, dry_run), 200
+        patch, kind = await _body(request), request.content_type
+        return self._registry.patch(*_where(target), patch, kind, target.part), 200
 
     async def _delete(self, request: web.Request, target: Target) -> tuple[Object, int]:
         body = await _body(request)
@@ -254,28 +242,10 @@ class Api:
         grace_s = None if grace is None else int(grace)
         return self._registry.store.delete(*_where(target), grace_s), 200
 
-    async def _delete_collection(self, request: web.Request, target: Target) -> tuple[Object, int]:
-        answer, _ = await self._list(request, target)
-        for obj in answer["items"]:
-            home = obj["metadata"].get("namespace", "")
-            self._registry.store.delete(target.kind.resource, home, obj["metadata"]["name"])
-        return answer, 200
-
     async def _scale(self, request: web.Request, target: Target) -> tuple[Object, int]:
         if target.verb == "get":
             return self._registry.scale(*_where(target)), 200
-        return await (self._patch if target.verb == "patch" else self._update)(request, target)
-
-    def _token(self, target: Target) -> Object:
-        self._registry.store.get(*_where(target))
-        token = self._tokens.issue(target.namespace, target.name)
-        body = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}}
-        return body | {"status": {"token": token}}
-
-    async def _bind(self, request: web.Request, target: Target) -> tuple[Object, int]:
-        spec = {"spec": {"nodeName": (await _body(request))["target"]["name"]}}
-        self._registry.patch(*_where(target), spec)
-        return {"kind": "Status", "apiVersion": "v1", "status": "Success"}, 201
+        return await self._patch(request, target)
 
 
 def _where(target: Target) -> tuple[str, str, str]:
@@ -316,8 +286,8 @@ def _verb(request: web.Request, name: str) -> str:
         is_watch = request.query.get("watch") in ("true", "1")
         return "watch" if is_watch else "get" if name else "list"
     if request.method == "DELETE":
-        return "delete" if name else "deletecollection"
-    verbs = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+        return "delete"
+    verbs = {"POST": "create", "PATCH": "patch"}
     if request.method not in verbs:
         raise no_such_path()
     return verbs[request.method]

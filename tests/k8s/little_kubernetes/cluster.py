@@ -26,7 +26,7 @@ import yaml
 
 from . import certificates
 from .api import Api, Request
-from .controllers import DeploymentController, ReplicaSetController, StatefulSetController
+from .controllers import DeploymentController, ReplicaSetController
 from .errors import ApiError
 from .events import Recorder
 from .images import Image
@@ -47,6 +47,7 @@ WATCH_DELAY_S = 0.02
 _CALL_S = 30
 _STOP_S = 15
 _GRACE_S = 2
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # definitions of Dask are long
 _ONE_NODE = {"node-0": {"cpu": "8", "memory": "32Gi"}}
 
 
@@ -112,7 +113,7 @@ class Cluster:
         self.kubeconfig.write_text(yaml.safe_dump(self._config(self._tokens.admin)))
         for name, node in self._nodes.items():
             self._kubelet.add_node(name, node)
-        plain = (Scheduler, DeploymentController, ReplicaSetController, StatefulSetController)
+        plain = (Scheduler, DeploymentController, ReplicaSetController)
         loops = [kind(self.registry, recorder) for kind in plain]
         loops += [self._jobs, self._network, self._kubelet]
         self._tasks += [asyncio.create_task(loop.run()) for loop in loops]
@@ -167,7 +168,7 @@ class Cluster:
     ) -> list[Object]:
         """Create objects, or merge them into what is there; `namespace` is for those without."""
         if isinstance(documents, str):
-            documents = yaml.safe_load_all(documents)
+            documents = yaml.load_all(documents, _LOADER)
         elif isinstance(documents, dict):
             documents = [documents]
         return [self._call(self._apply, document, namespace) for document in documents if document]

@@ -163,14 +163,14 @@ class Container:
             return 128, "StartError", problem
         self._killed_for = ""
         self._process = await self._spawn([program, *command[1:]], env)
-        self.status["started"] = "startupProbe" not in self.spec
-        self.status["ready"] = self.status["started"] and "readinessProbe" not in self.spec
+        self.status |= {"started": True, "ready": "readinessProbe" not in self.spec}
         self._set_state({"running": {"startedAt": now()}})
         self._sandbox.recorder.normal(
             "kubelet", self._sandbox.pod, "Started", f"Started container {self.name}"
         )
         watchers = [asyncio.create_task(self._watch_memory())]
-        watchers.append(asyncio.create_task(self._watch_probes(env)))
+        watchers.append(asyncio.create_task(self._watch_readiness()))
+        watchers.append(asyncio.create_task(self._watch_liveness()))
         try:
             code = await self._process.wait()
         finally:
@@ -204,39 +204,23 @@ class Container:
                 self.kill("OOMKilled")
             await asyncio.sleep(_MEMORY_EVERY_S)
 
-    async def _watch_probes(self, env: dict[str, str]) -> None:
-        sandbox = self._sandbox
-        where = probes.Surroundings(self.spec, sandbox.address, env, str(sandbox.folder))
-        if startup := self.spec.get("startupProbe"):
-            async for is_well, why in probes.outcomes(startup, where):
-                if is_well:
-                    break
-                self._restart_unhealthy("Startup", why)
-            self.status["started"] = True
-            self.status["ready"] = "readinessProbe" not in self.spec
-            sandbox.changed()
-        await asyncio.gather(self._watch_readiness(where), self._watch_liveness(where))
-
-    async def _watch_readiness(self, where: probes.Surroundings) -> None:
+    async def _watch_readiness(self) -> None:
         if probe := self.spec.get("readinessProbe"):
-            async for is_well, why in probes.outcomes(probe, where):
+            async for is_well, why in probes.outcomes(probe, self.spec, self._sandbox.address):
                 if is_well != self.status["ready"]:
                     self.status["ready"] = is_well
                     self._sandbox.changed()
                 if not is_well:
                     self._tell_unhealthy("Readiness", why)
 
-    async def _watch_liveness(self, where: probes.Surroundings) -> None:
+    async def _watch_liveness(self) -> None:
         if probe := self.spec.get("livenessProbe"):
-            async for is_well, why in probes.outcomes(probe, where):
+            async for is_well, why in probes.outcomes(probe, self.spec, self._sandbox.address):
                 if not is_well:
-                    self._restart_unhealthy("Liveness", why)
-
-    def _restart_unhealthy(self, kind: str, why: str) -> None:
-        self._tell_unhealthy(kind, why)
-        message = f"Container {self.name} failed {kind.lower()} probe, will be restarted"
-        self._sandbox.recorder.normal("kubelet", self._sandbox.pod, "Killing", message)
-        self.kill()
+                    self._tell_unhealthy("Liveness", why)
+                    message = f"Container {self.name} failed liveness probe, will be restarted"
+                    self._sandbox.recorder.normal("kubelet", self._sandbox.pod, "Killing", message)
+                    self.kill()
 
     def _tell_unhealthy(self, kind: str, why: str) -> None:
         message = f"{kind} probe failed: {why}"

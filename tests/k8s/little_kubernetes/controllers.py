@@ -1,8 +1,8 @@
-"""Deployments, ReplicaSets and StatefulSets: pods that are wanted all the time.
+"""Deployments and ReplicaSets: pods that are wanted all the time.
 
 Covers: scaling, replacement, a new ReplicaSet for a new template, conditions and events,
 FailedCreate where pods are refused.
-Does not cover: slow rollouts, history and rollback, partitions of StatefulSets.
+Does not cover: slow rollouts, history and rollback, StatefulSets and DaemonSets.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ class Controller(Loop):
         more = meta.pop("labels", {})
         meta |= {"labels": kept.pop("labels", {}) | more, **kept}
         meta["ownerReferences"] = [owner_reference(owner)]
-        spec |= meta.pop("spec", {})
         namespace = owner["metadata"]["namespace"]
         try:
             pod = self.registry.create("pods", {"metadata": meta, "spec": spec}, namespace)
@@ -170,47 +169,6 @@ class ReplicaSetController(Controller):
             conditions = with_condition(owner, "ReplicaFailure", True, **more)
         counts = {"replicas": len(pods), "readyReplicas": n_ready, "availableReplicas": n_ready}
         self.set_status("replicasets.apps", owner, conditions=conditions, **counts)
-
-
-class StatefulSetController(Controller):
-    """Keeps pods with ordinals, one after the other."""
-
-    resources = ("statefulsets.apps", "pods")
-    source = "statefulset-controller"
-
-    def sync(self) -> None:
-        for stateful_set in self.store.list("statefulsets.apps"):
-            if not is_leaving(stateful_set):
-                self._sync(stateful_set)
-
-    def _sync(self, owner: Object) -> None:
-        name, spec = owner["metadata"]["name"], owner["spec"]
-        wanted = [f"{name}-{ordinal}" for ordinal in range(spec.get("replicas", 1))]
-        pods = {pod["metadata"]["name"]: pod for pod in self.owned("pods", owner)}
-        self.delete_pods([pod for found, pod in pods.items() if found not in wanted])
-        for found in wanted:
-            if found not in pods:
-                self._create(owner, found)
-            elif is_done(pods[found]):
-                self.delete_pods([pods[found]])
-            if found not in pods or not is_ready(pods[found]):
-                break
-        n_ready = sum(map(is_ready, pods.values()))
-        counts = {"replicas": len(pods), "readyReplicas": n_ready, "currentReplicas": len(pods)}
-        self.set_status("statefulsets.apps", owner, **counts)
-
-    def _create(self, owner: Object, name: str) -> None:
-        spec, namespace = owner["spec"], owner["metadata"]["namespace"]
-        volumes = list(spec["template"]["spec"].get("volumes") or [])
-        for claim in spec.get("volumeClaimTemplates") or []:
-            volume, claim_name = claim["metadata"]["name"], f"{claim['metadata']['name']}-{name}"
-            volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": claim_name}})
-            if not self.store.find("persistentvolumeclaims", namespace, claim_name):
-                body = {"metadata": {"name": claim_name}, "spec": claim["spec"]}
-                self.registry.create("persistentvolumeclaims", body, namespace)
-        mark = {"statefulset.kubernetes.io/pod-name": name}
-        more = {"hostname": name, "subdomain": spec.get("serviceName", ""), "volumes": volumes}
-        self.create_pod(owner, spec["template"], name=name, labels=mark, spec=more)
 
 
 def _digest(template: Object) -> str:

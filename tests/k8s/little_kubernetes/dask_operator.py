@@ -26,12 +26,17 @@ _WATCHED = {"pods", "services"} | {f"{plural}.kubernetes.dask.org" for plural in
 _START_S = 120
 
 
+def install_kinds(cluster: Cluster) -> None:
+    """Install the kinds of objects that the operator works on."""
+    for file in sorted((_chart() / "crds").glob("*.yaml")):
+        cluster.apply(file.read_text())
+
+
 def install_operator(cluster: Cluster) -> None:
     """Install the operator into a namespace of its own, and wait until it is at work."""
     here, tag = str(Path(sys.executable).parent), version("dask-kubernetes")
     cluster.image(f"{_IMAGE}:{tag}", Image([here], _COMMAND, ["--all-namespaces"]))
-    for file in sorted((_chart() / "crds").glob("*.yaml")):
-        cluster.apply(file.read_text())
+    install_kinds(cluster)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
     cluster.apply(_rendered(cluster.folder / "helm", tag), namespace=SPACE)
 

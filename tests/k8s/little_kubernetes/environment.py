@@ -1,19 +1,18 @@
 """What a container finds around it: its environment and its volumes.
 
 Covers: plain values with ``$(NAME)``, secrets and config maps by key and as a whole, fields of
-the pod, requests and limits. A volume is a folder; nothing is mounted, so a mount path in the
-command line or the environment is replaced by the folder, and an emptyDir at /tmp is TMPDIR.
+the pod. A volume (emptyDir, secret, config map) is a folder; nothing is mounted, so a mount path in
+the command line or the environment is replaced by the folder, and an emptyDir at /tmp is TMPDIR.
 Does not cover: mount paths that a program knows by itself, modes, sizes, updates of volumes.
 """
 
 from __future__ import annotations
 
 import base64
-import math
 import re
 from pathlib import Path
 
-from .objects import Object, quantity
+from .objects import Object
 from .store import Store
 
 _REFERENCE = re.compile(r"\$(\$?)\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
@@ -44,7 +43,7 @@ def environment(store: Store, pod: Object, container: Object) -> dict[str, str]:
         env |= {source.get("prefix", "") + name: value for name, value in data.items()}
     for entry in container.get("env") or []:
         if "valueFrom" in entry:
-            value = _value(store, pod, container, entry["valueFrom"])
+            value = _value(store, pod, entry["valueFrom"])
         else:
             value = expanded(str(entry.get("value") or ""), env)
         if value is not None:
@@ -52,11 +51,9 @@ def environment(store: Store, pod: Object, container: Object) -> dict[str, str]:
     return env
 
 
-def _value(store: Store, pod: Object, container: Object, source: Object) -> str | None:
+def _value(store: Store, pod: Object, source: Object) -> str | None:
     if "fieldRef" in source:
         return _field(pod, source["fieldRef"]["fieldPath"])
-    if "resourceFieldRef" in source:
-        return _amount(container, source["resourceFieldRef"])
     resource = "secrets" if "secretKeyRef" in source else "configmaps"
     reference = source.get("secretKeyRef") or source["configMapKeyRef"]
     namespace, wanted = pod["metadata"]["namespace"], reference["key"]
@@ -86,32 +83,19 @@ def _field(pod: Object, path: str) -> str:
     return str(here or "")
 
 
-def _amount(container: Object, reference: Object) -> str:
-    kind, _, name = reference["resource"].partition(".")
-    amount = ((container.get("resources") or {}).get(kind) or {}).get(name, 0)
-    return str(math.ceil(quantity(amount) / quantity(reference.get("divisor") or 1)))
-
-
 class Volumes:
-    """The folders of the volumes of a pod; claims are kept beside, for the next pod."""
+    """The folders of the volumes of a pod."""
 
-    def __init__(self, store: Store, pod: Object, folder: Path, claims: Path) -> None:
-        self._pod = pod
+    def __init__(self, store: Store, pod: Object, folder: Path) -> None:
+        namespace = pod["metadata"]["namespace"]
         self._folders = {
-            volume["name"]: self._make(store, volume, folder, claims)
+            volume["name"]: self._make(store, namespace, volume, folder / volume["name"])
             for volume in pod["spec"].get("volumes") or []
         }
 
-    def _make(self, store: Store, volume: Object, folder: Path, claims: Path) -> Path:
-        namespace, files = self._pod["metadata"]["namespace"], {}
-        path = folder / volume["name"]
-        if "hostPath" in volume:
-            return Path(volume["hostPath"]["path"])
-        if claim := volume.get("persistentVolumeClaim"):
-            path = claims / namespace / claim["claimName"]
-            if store.find("persistentvolumeclaims", namespace, claim["claimName"]) is None:
-                raise ConfigError(f'persistentvolumeclaim "{claim["claimName"]}" not found')
-        elif secret := volume.get("secret"):
+    def _make(self, store: Store, namespace: str, volume: Object, path: Path) -> Path:
+        files: dict[str, str] = {}
+        if secret := volume.get("secret"):
             reference = secret | {"name": secret["secretName"]}
             files = _data(store, "secrets", namespace, reference)
         elif config := volume.get("configMap"):

@@ -1,8 +1,8 @@
 """The nodes: they run the pods that are bound to them.
 
-Covers: the Node objects, the life of a pod (init containers, phases, conditions, graceful end),
-its service account token, its logs; faults: a node that goes away, a pod that is killed.
-Does not cover: side-car init containers, eviction by pressure, heartbeats.
+Covers: the Node objects, the life of a pod (phases, conditions, graceful end), its service account
+token, its logs; faults: a node that goes away, a pod that is killed.
+Does not cover: init containers, eviction by pressure, heartbeats.
 """
 
 from __future__ import annotations
@@ -42,16 +42,9 @@ class PodRun:
         self._leaving = asyncio.Event()
         self._started_at = now()
         self.sandbox = kubelet.sandbox(pod, self._dirty.set)
-        policy, spec = pod["spec"]["restartPolicy"], pod["spec"]
-        first_policy = "Never" if policy == "Never" else "OnFailure"
-        first = spec.get("initContainers") or []
-        self.init = [Container(self.sandbox, one, first_policy) for one in first]
-        self.main = [Container(self.sandbox, one, policy) for one in spec["containers"]]
+        policy, specs = pod["spec"]["restartPolicy"], pod["spec"]["containers"]
+        self.containers = [Container(self.sandbox, spec, policy) for spec in specs]
         self.task = asyncio.create_task(self._live())
-
-    @property
-    def containers(self) -> list[Container]:
-        return [*self.init, *self.main]
 
     def leave(self) -> None:
         self._leaving.set()
@@ -83,11 +76,7 @@ class PodRun:
     async def _work(self) -> None:
         volumes = await self._volumes()
         self._dirty.set()
-        for container in self.init:
-            await container.run(volumes)
-            if container.status["state"]["terminated"]["exitCode"]:
-                return
-        await asyncio.gather(*(container.run(volumes) for container in self.main))
+        await asyncio.gather(*(container.run(volumes) for container in self.containers))
 
     async def _end(self, work: asyncio.Task[None]) -> None:
         """Ask the containers to end, wait as long as is granted, then kill them."""
@@ -101,10 +90,9 @@ class PodRun:
             self.kill()
 
     async def _volumes(self) -> Volumes:
-        folder, claims = self.sandbox.folder / "volumes", self._kubelet.folder / "claims"
         while True:
             try:
-                return Volumes(self._kubelet.store, self.pod, folder, claims)
+                return Volumes(self._kubelet.store, self.pod, self.sandbox.folder / "volumes")
             except ConfigError as err:
                 message = f"MountVolume.SetUp failed for volume: {err}"
                 self._kubelet.recorder.warning("kubelet", self.pod, "FailedMount", message)
@@ -121,15 +109,10 @@ class PodRun:
         self._kubelet.registry.set_status("pods", self.pod, self._status())
 
     def _status(self) -> Object:
-        is_ready = all(container.status["ready"] for container in self.main)
-        is_initialized = all("terminated" in c.status["state"] for c in self.init)
+        is_ready = all(container.status["ready"] for container in self.containers)
         pod = self._kubelet.store.find("pods", *key(self.pod)) or self.pod
-        for kind, is_true in (
-            ("Initialized", is_initialized),
-            ("ContainersReady", is_ready),
-            ("Ready", is_ready),
-        ):
-            conditions = with_condition(pod, kind, is_true)
+        for kind in ("ContainersReady", "Ready"):
+            conditions = with_condition(pod, kind, is_ready)
             pod = pod | {"status": pod["status"] | {"conditions": conditions}}
         status = {
             "phase": self._phase(),
@@ -138,20 +121,15 @@ class PodRun:
             "hostIP": "127.0.0.1",
             "startTime": self._started_at,
             "conditions": conditions,
-            "containerStatuses": [container.status for container in self.main],
+            "containerStatuses": [container.status for container in self.containers],
         }
-        if self.init:
-            status["initContainerStatuses"] = [container.status for container in self.init]
         return copy.deepcopy(status)
 
     def _phase(self) -> str:
-        ends = [c.status["state"].get("terminated") for c in self.main]
-        first = [c.status["state"].get("terminated") or {} for c in self.init]
-        if any(end.get("exitCode") for end in first):
-            return "Failed"
+        statuses = [container.status for container in self.containers]
+        ends = [status["state"].get("terminated") for status in statuses]
         if all(ends):
             return "Failed" if any(end["exitCode"] for end in ends) else "Succeeded"
-        statuses = [c.status for c in self.main]
         has_run = any(s["restartCount"] or "waiting" not in s["state"] for s in statuses)
         return "Running" if has_run else "Pending"
 
@@ -234,7 +212,7 @@ class Kubelet(Loop):
         meta = pod["metadata"]
         env = {
             "HOME": str(folder),
-            "HOSTNAME": pod["spec"].get("hostname") or meta["name"],
+            "HOSTNAME": meta["name"],
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(PODNET),
             "PYTHONUNBUFFERED": "1",

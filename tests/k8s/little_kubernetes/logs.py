@@ -1,7 +1,7 @@
 """The logs of containers: files that processes write into, and times that lines get.
 
 Covers: the log of a container and of its predecessor, as lines; ``timestamps``, ``sinceTime``,
-``sinceSeconds``, ``tailLines`` and ``limitBytes``.
+``tailLines`` and ``limitBytes``.
 Does not cover: rotation, and the true time of a line: it is when it was first looked at.
 """
 
@@ -68,8 +68,6 @@ def chosen(lines: list[Line], query: Mapping[str, str]) -> list[Line]:
     since_ns = 0
     if text := query.get("sinceTime"):
         since_ns = int(datetime.datetime.fromisoformat(text).timestamp()) * _SECOND_NS
-    if text := query.get("sinceSeconds"):
-        since_ns = time.time_ns() - int(text) * _SECOND_NS
     found = [line for line in lines if line.time_ns >= since_ns]
     last = query.get("tailLines")
     return found[max(0, len(found) - int(last)) :] if last else found

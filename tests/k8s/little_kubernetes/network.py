@@ -1,8 +1,9 @@
 """Addresses of pods, and the names of services.
 
-Covers: a loopback network of its own for each cluster, an address for each pod, names of services
-and of the pods of StatefulSets, ports of services that are others than those of the pods.
-Does not cover: balancing (a service is its first ready pod), NodePort, LoadBalancer, policies.
+Covers: a loopback network of its own for each cluster, an address for each pod, names of services,
+ports of services that are others than those of the pods.
+Does not cover: balancing (a service is its first ready pod), names of single pods, NodePort,
+LoadBalancer, policies.
 """
 
 from __future__ import annotations
@@ -60,11 +61,7 @@ class Network(Loop):
         pods = [pod for pod in found if selector.items() <= labels(pod).items()]
         ready = [p for p in pods if is_ready(p) or spec.get("publishNotReadyAddresses")]
         ready = [pod for pod in ready if pod["status"].get("podIP")]
-        entries = {name: _entry(service, ready[0] if ready else None)}
-        for pod in ready:
-            if pod["spec"].get("subdomain") == meta["name"] and pod["spec"].get("hostname"):
-                entries[f"{pod['spec']['hostname']}.{name}"] = _entry(service, pod)
-        return entries
+        return {name: _entry(service, ready[0] if ready else None)}
 
 
 def _entry(service: Object, pod: Object | None) -> Object:

@@ -1,7 +1,7 @@
 """The verbs on objects, as the API server means them.
 
-Covers: create, replace, patch, status and scale subresources, list and delete, each with the
-checks and defaults of its kind. Controllers and nodes call it directly, HTTP comes from ``api``.
+Covers: create, patch, status and scale subresources, list and delete, each with the checks and
+defaults of its kind. Controllers and nodes call it directly, HTTP comes from ``api``.
 Does not cover: who may do it (``rbac``), what a kind needs when it is new (``admission``).
 """
 
@@ -46,9 +46,7 @@ class Registry:
         selects = selection(labels, fields)
         return [obj for obj in self.store.list(resource, namespace) if selects(obj)]
 
-    def create(
-        self, resource: str, body: Object, namespace: str = "", dry_run: bool = False
-    ) -> Object:
+    def create(self, resource: str, body: Object, namespace: str = "") -> Object:
         kind = self.kind(resource)
         obj = _named(kind, body, namespace)
         name = obj["metadata"]["name"]
@@ -58,17 +56,9 @@ class Registry:
         if self.store.find(resource, obj["metadata"].get("namespace", ""), name):
             raise ApiError(409, "AlreadyExists", f'{resource} "{name}" already exists')
         obj = admission.admitted(self.store, kind, obj)
-        if dry_run:
-            return obj
         kept = self.store.put(resource, obj)
         admission.follow_up(self.store, kind, kept)
         return kept
-
-    def replace(
-        self, resource: str, body: Object, namespace: str, name: str, part: str = ""
-    ) -> Object:
-        old = self.store.get(resource, namespace, name)
-        return self._write(self.kind(resource), old, body, part)
 
     def patch(
         self,
@@ -78,20 +68,14 @@ class Registry:
         patch: Any,
         content_type: str = patches.MERGE,
         part: str = "",
-        dry_run: bool = False,
     ) -> Object:
         kind = self.kind(resource)
-        old = self.store.find(resource, namespace, name)
-        if old is None and content_type == patches.APPLY:
-            return self.create(resource, patch, namespace, dry_run)
         old = self.store.get(resource, namespace, name)
         base = _scale_of(old) if part == "scale" else old
-        if content_type == patches.APPLY and "." in kind.group:
-            content_type = patches.MERGE
         new = patches.patched(base, patch, content_type)
         if isinstance(patch, dict) and "resourceVersion" not in (patch.get("metadata") or {}):
             new["metadata"] = new["metadata"] | {"resourceVersion": ""}
-        return self._write(kind, old, new, part, dry_run)
+        return self._write(kind, old, new, part)
 
     def set_status(self, resource: str, obj: Object, status: Object) -> None:
         """Change the status of an object, if it is still there."""
@@ -104,9 +88,7 @@ class Registry:
     def scale(self, resource: str, namespace: str, name: str) -> Object:
         return _scale_of(self.store.get(resource, namespace, name))
 
-    def _write(
-        self, kind: Kind, old: Object, body: Object, part: str, dry_run: bool = False
-    ) -> Object:
+    def _write(self, kind: Kind, old: Object, body: Object, part: str) -> Object:
         wanted = body.get("metadata", {}).get("resourceVersion")
         if wanted and wanted != old["metadata"]["resourceVersion"]:
             raise changed_meanwhile(kind.resource, old["metadata"]["name"])
@@ -114,8 +96,7 @@ class Registry:
             spec = old["spec"] | {"replicas": body["spec"]["replicas"]}
             return _scale_of(self.store.put(kind.resource, old | {"spec": spec}))
         new = self._checked(kind, _with_part(kind, old, body, part))
-        new = admission.rewritten(kind, new)
-        return new if dry_run else self.store.put(kind.resource, new)
+        return self.store.put(kind.resource, admission.rewritten(kind, new))
 
     def _checked(self, kind: Kind, obj: Object) -> Object:
         """Give `obj` pruned and with defaults, or refuse it."""

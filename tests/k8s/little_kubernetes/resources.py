@@ -16,7 +16,7 @@ from .objects import Object
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 REVIEWS = "selfsubjectaccessreviews.authorization.k8s.io"
-VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+VERBS = ["create", "delete", "get", "list", "patch", "watch"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,10 @@ class Kind:
 
 
 def _built_in() -> Iterator[Kind]:
-    pod_parts = ("log", "portforward", "binding")
-    yield Kind("", "v1", "pods", "Pod", subresources=pod_parts, short="po")
-    yield Kind("", "v1", "serviceaccounts", "ServiceAccount", True, False, ("token",), "sa")
+    yield Kind("", "v1", "pods", "Pod", subresources=("log", "portforward"), short="po")
+    yield Kind("", "v1", "serviceaccounts", "ServiceAccount", has_status=False, short="sa")
     yield Kind("", "v1", "services", "Service", short="svc")
     yield Kind("", "v1", "resourcequotas", "ResourceQuota", short="quota")
-    yield Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", short="pvc")
     yield Kind("", "v1", "namespaces", "Namespace", namespaced=False, short="ns")
     yield Kind("", "v1", "nodes", "Node", namespaced=False, short="no")
     plain = {"events": "Event", "configmaps": "ConfigMap", "secrets": "Secret"}
@@ -55,7 +53,6 @@ def _built_in() -> Iterator[Kind]:
         yield Kind("", "v1", plural, kind, has_status=False)
     for plural, kind in {"deployments": "Deployment", "replicasets": "ReplicaSet"}.items():
         yield Kind("apps", "v1", plural, kind, subresources=("scale",))
-    yield Kind("apps", "v1", "statefulsets", "StatefulSet", subresources=("scale",))
     yield Kind("batch", "v1", "jobs", "Job")
     yield Kind("batch", "v1", "cronjobs", "CronJob")
     yield Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
@@ -126,7 +123,7 @@ def _rows(kind: Kind) -> Iterator[Object]:
     short = [kind.short] if kind.short else []
     yield {"name": kind.plural, "verbs": verbs, "shortNames": short, **base}
     if kind.has_status:
-        yield {"name": f"{kind.plural}/status", "verbs": ["get", "patch", "update"], **base}
+        yield {"name": f"{kind.plural}/status", "verbs": ["get", "patch"], **base}
     for part in kind.subresources:
-        verbs = ["get", "patch", "update"] if part == "scale" else ["create", "get"]
+        verbs = ["get", "patch"] if part == "scale" else ["create", "get"]
         yield {"name": f"{kind.plural}/{part}", "verbs": verbs, **base}

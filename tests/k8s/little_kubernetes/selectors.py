@@ -1,7 +1,7 @@
 """Label and field selectors.
 
-Covers: equality and set-based label selectors as text, ``matchLabels`` and ``matchExpressions``
-as objects, field selectors on any path.
+Covers: equality and set-based label selectors as text, terms of ``matchExpressions``, field
+selectors on any path.
 Does not cover: the real server's refusal of fields that it does not index.
 """
 
@@ -54,14 +54,6 @@ def _field_term(term: str, obj: Object) -> bool:
 def _equal(term: str, get: Callable[[str], str | None]) -> bool:
     name, operator, value = re.split(r"(!=|==|=)", term, maxsplit=1)
     return (get(name.strip()) == value.strip()) == (operator != "!=")
-
-
-def matches(selector: Object, found: dict[str, str]) -> bool:
-    """Test labels against ``matchLabels`` and ``matchExpressions``."""
-    wanted = selector.get("matchLabels") or {}
-    return wanted.items() <= found.items() and all(
-        expression(term, found) for term in selector.get("matchExpressions") or []
-    )
 
 
 def expression(term: Object, found: dict[str, str]) -> bool:

@@ -59,14 +59,13 @@ def _no_log(pod: Object, container: str, found: Container | None, is_previous: b
 
 
 def _container_name(pod: Object, wanted: str | None) -> str:
-    spec, name = pod["spec"], pod["metadata"]["name"]
-    names = [c["name"] for c in [*(spec.get("initContainers") or []), *spec["containers"]]]
+    name, names = pod["metadata"]["name"], [c["name"] for c in pod["spec"]["containers"]]
     if wanted and wanted not in names:
         raise bad_request(f"container {wanted} is not valid for pod {name}")
-    if not wanted and len(spec["containers"]) > 1:
+    if not wanted and len(names) > 1:
         choices = " ".join(names)
         raise bad_request(f"a container name must be specified for pod {name}: [{choices}]")
-    return wanted or spec["containers"][0]["name"]
+    return wanted or names[0]
 
 
 async def forward_port(request: web.Request, pod: Object) -> web.WebSocketResponse:

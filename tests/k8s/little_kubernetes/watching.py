@@ -1,8 +1,8 @@
 """Watches: the changes of a resource, as a client may see them.
 
 Covers: a start from a version, from now or from what is there; selectors that objects come to
-match and cease to match; the end of the first list by a bookmark; a delay as of a real server.
-Does not cover: periodic bookmarks.
+match and cease to match; a delay as of a real server.
+Does not cover: bookmarks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ class Watch:
     namespace: str
     selects: Callable[[Object], bool]
     since: str = ""
-    wants_initial: bool = False
     timeout_s: float = 3600
     delay_s: float = 0
 
@@ -49,20 +48,12 @@ class Watch:
 
     def _first(self, store: Store, queue: asyncio.Queue[Change]) -> list[Object]:
         """Give what is there already, or what happened since the wanted version."""
-        if self.since not in ("", "0") and not self.wants_initial:
+        if self.since not in ("", "0"):
             for change in changes_after(store, self.kind.resource, int(self.since)):
                 queue.put_nowait(change)
             return []
         objects = [o for o in store.list(self.kind.resource, self.namespace) if self.selects(o)]
-        events = [{"type": "ADDED", "object": obj} for obj in objects]
-        if self.wants_initial:
-            meta = {
-                "resourceVersion": str(store.version),
-                "annotations": {"k8s.io/initial-events-end": "true"},
-            }
-            mark = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": meta}
-            events.append({"type": "BOOKMARK", "object": mark})
-        return events
+        return [{"type": "ADDED", "object": obj} for obj in objects]
 
     def _event(self, change: Change) -> Object | None:
         was, now = self._sees(change.old), self._sees(change.new)
