@@ -104,6 +104,7 @@ def kubernetes() -> Iterator[Cluster]:
         cluster.image("daskcast:test", Image([str(Path(sys.executable).parent)], env=here))
         install_operator(cluster)
         yield cluster
+    gc.collect()  # as above: this comes after the last module
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ class Loop:
             except Exception:  # noqa: BLE001 - it is told, and the loop goes on
                 _log.exception("%s failed", type(self).__name__)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(queue.get(), self.every_s)
+                async with asyncio.timeout(self.every_s):  # wait_for may swallow the end of it
+                    await queue.get()
             while not queue.empty():
                 queue.get_nowait()

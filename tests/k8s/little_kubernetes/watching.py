@@ -37,7 +37,8 @@ class Watch:
             end = time.monotonic() + self.timeout_s
             while (left := end - time.monotonic()) > 0:
                 try:
-                    change = await asyncio.wait_for(queue.get(), left)
+                    async with asyncio.timeout(left):
+                        change = await queue.get()
                 except TimeoutError:
                     return
                 if event := self._event(change):
