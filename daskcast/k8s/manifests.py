@@ -6,6 +6,7 @@ objects there are (``rbac``, ``network``, ``mlflow``, ``jobs``) or their order (
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,9 @@ NAME_LABEL, PART_LABEL = "app.kubernetes.io/name", "app.kubernetes.io/component"
 RUN_LABEL = "daskcast/run"
 CLIENT_LABEL = "daskcast/client"
 """On a pod of the namespace, ``"true"`` lets it connect to schedulers and to MLflow."""
+
+_PLAIN = re.compile(r"(--)?[A-Za-z][^\n]+|/[^\n]*")
+_NO_TEXT = re.compile(r"yes|no|on|off|true|false|null|nan|inf", flags=re.IGNORECASE)
 
 SECURE = {
     "allowPrivilegeEscalation": False,
@@ -134,7 +138,7 @@ def _dump(values: Mapping[str, Any]) -> str:
             return True
 
     def write_text(dumper: yaml.SafeDumper, text: str) -> Any:
-        style = "|" if "\n" in text else None
+        style = "|" if "\n" in text else None if _is_plainly_text(text) else "'"
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Plain.add_representer(str, write_text)
@@ -142,3 +146,12 @@ def _dump(values: Mapping[str, Any]) -> str:
         dict(values), Dumper=Plain, sort_keys=False, default_flow_style=False, width=110
     )
     return written
+
+
+def _is_plainly_text(text: str) -> bool:
+    """Tell whether no reader of YAML takes a text for something else.
+
+    kubectl's takes ``1e5``, ``0o17`` and ``y`` for numbers and truth; PyYAML's writer does not know
+    that. So only what begins like a word, an option or a path goes without quotes.
+    """
+    return bool(_PLAIN.fullmatch(text)) and not _NO_TEXT.fullmatch(text)

@@ -37,7 +37,7 @@ from daskcast.config import RunOptions
 from daskcast.errors import ConfigError
 from daskcast.k8s import probe, surroundings
 from daskcast.k8s.jobs import Work, daskjob, job_name, name_of, name_problems
-from daskcast.k8s.manifests import literal
+from daskcast.k8s.manifests import Document, literal, to_yaml
 from daskcast.k8s.rbac import DRIVER_RULES, SUBMIT_RULES, USER_RULES
 from daskcast.k8s.surroundings import Surroundings, schedule_problem, server_image_of
 from daskcast.kubernetes_options import RESERVED, KubernetesOptions, PodOptions
@@ -1110,6 +1110,61 @@ def test_the_config_map_is_called_as_its_schedule(tmp_path: Path) -> None:
     assert [thing["metadata"]["name"] for thing in made] == ["weekly", "weekly"]
     [pod] = [pod for thing in made for pod in pods_in(thing)]
     assert {"name": "options", "configMap": {"name": "weekly"}} in pod["volumes"]
+
+
+# -- how it is written -----------------------------------------------------------------------------
+
+TYPED = re.compile(
+    r"y|n|yes|no|on|off|true|false|null|~|<<|=|[-+]?\.?(inf|nan)|"
+    r"[-+]?[0-9._][0-9a-fx_:.]*([ept][-+]?[0-9_:.]*)?z?|0o[0-7]+|[0-9]{4}-.*",
+    flags=re.IGNORECASE,
+)
+"""What some reader of YAML 1.1 or 1.2 takes for a number, a time, truth or nothing."""
+
+TELLING = (
+    *("1e5", "1.5e3", "1e-05", "0o17", "0b1", "017", "1_000", "1:30", "y", "N", "yes", "Off", "~"),
+    *("null", "", ".5", "+1", "-0", ".inf", "-.INF", ".nan", "NaN", "=", "<<", "2026-11-28", "e5"),
+    *("0x1F", "- a", "a: b", "a #b", "&a", "*a", "!a", "%a", "@a", "`a", "'", '"', "a\nb", " a "),
+    *("a\n\n", "\n a", "\t", "a\tb", "\u2028", "\x85", "\x1b", "\u00fc", "\U0001f600", "a \nb"),
+)
+texts = st.one_of(
+    st.sampled_from(TELLING),
+    st.text("0123456789eE+-._:xobynTZ~", max_size=8),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+)
+
+
+@given(st.dictionaries(texts, texts, max_size=4), st.lists(texts, max_size=6))
+def test_a_text_is_a_text_to_each_reader(labels: dict[str, str], args: list[str]) -> None:
+    """Nothing goes without quotes that could be something else, and all is read as it was."""
+    written = to_yaml([Document({"labels": labels, "args": args})])
+    assert yaml.safe_load(written) == {"labels": labels, "args": args}
+    for token in yaml.scan(written):
+        if isinstance(token, yaml.ScalarToken) and token.plain:
+            assert not TYPED.fullmatch(token.value), token.value
+
+
+def test_kubectl_reads_what_was_meant() -> None:
+    """Its own reader of YAML gives back each text as it was."""
+    kubectl = tool("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    data = {f"k{number}": text for number, text in enumerate(TELLING)}
+    held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "1e5"}, "data": data}
+    call = [kubectl, "label", "--local", "-f", "-", "-o", "json", "some=label"]
+    done = subprocess.run(
+        call, input=to_yaml([Document(held)]), capture_output=True, check=True, text=True
+    )
+    found = json.loads(done.stdout)
+    assert found["data"] == data
+    assert found["metadata"]["name"] == "1e5"
+
+
+def test_numbers_among_arguments_are_texts() -> None:
+    """As kubectl reads them, not as Python does."""
+    printed = rendered("--max-failed", "0.00001", part="cronjob")
+    assert "- '1e-05'\n" in printed
+    assert "namespace: '1e3'\n" in rendered("--namespace", "1e3", part="cronjob")
 
 
 def help_of(*command: str) -> str:
