@@ -65,6 +65,21 @@ async def entered(call: Any) -> Any:
 
 async def answered(work: Any) -> Any:
     """Wait for an answer, and tell every way in which there is none as one exception."""
+    try:
+        return await _answered(work)
+    except ExceptionGroup as several:  # of tasks of anyio, which tries all addresses at once
+        error = _first(several)
+        if isinstance(error, OSError):
+            raise RefusedError(UNREACHABLE, words_of(error)) from several
+        raise RefusedError(NO_ACCOUNT, why_no_account(error)) from several
+
+
+def _first(error: BaseException) -> BaseException:
+    """Give what was raised first, of several that were raised together."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def _answered(work: Any) -> Any:
     import anyio  # noqa: PLC0415 - comes with kr8s
     import httpx  # noqa: PLC0415 - comes with kr8s
     import kr8s  # noqa: PLC0415 - optional, and heavy

@@ -14,6 +14,7 @@ import shutil
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from daskcast.k8s.refused import LOG_IN
 
@@ -181,7 +182,7 @@ def _listed(names: Mapping[str, Any]) -> str:
 
 def _check_server(path: str, cluster: Mapping[str, Any]) -> None:
     server = cluster.get("server")
-    if not (isinstance(server, str) and _URL.fullmatch(server)):
+    if not (isinstance(server, str) and _URL.fullmatch(server) and _has_port(server)):
         raise _UnusableError(
             f"the server of the cluster in the kubeconfig {path} must be https://HOST:PORT, found "
             f"{server!r}: mend it, or {LOG_IN}"
@@ -192,6 +193,19 @@ def _check_server(path: str, cluster: Mapping[str, Any]) -> None:
             f"the proxy-url of the cluster in the kubeconfig {path} must begin with one of "
             f"{', '.join(_PROXIES)} and ://, found {proxy!r}: mend it, or {LOG_IN}"
         )
+    if proxy and not _has_port(str(proxy)):
+        raise _UnusableError(
+            f"the proxy-url of the cluster in the kubeconfig {path} must have a port up to 65535, "
+            f"found {proxy!r}: mend it, or {LOG_IN}"
+        )
+
+
+def _has_port(url: str) -> bool:
+    """Tell whether the port of a URL can be one, if it has any."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _check_files(path: str, names: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sys
@@ -170,6 +171,9 @@ def test_one_that_does(config: dict[str, Any], file: Path) -> None:
             "put numbers in quotes, or log in again so that `kubectl",
         ),
         (lambda c: cluster(c).update({"proxy-url": "what://x"}), "found 'what://x'"),
+        (lambda c: cluster(c).update(server="http://127.0.0.1:99999"), "https://HOST:PORT, found"),
+        (lambda c: cluster(c).update(server="http://[::1]:65536"), "found 'http://[::1]:65536'"),
+        (lambda c: cluster(c).update({"proxy-url": "http://127.0.0.1:99999"}), "have a port up to 65535"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_it(
@@ -325,6 +329,20 @@ def test_what_answers(
     file.write_text(yaml.safe_dump(config))
     server[1].status, server[1].body = status, body
     assert words in refused()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ConnectionError("no way"), 0), (OverflowError("too large"), -1)]
+)
+def test_several_errors_at_once(file: Path, error: Exception, status: int) -> None:
+    """They come in groups from tasks of anyio, which are no answer either."""
+
+    async def fail() -> None:
+        raise ExceptionGroup("tasks", [ExceptionGroup("more", [error])])
+
+    with pytest.raises(RefusedError) as caught:
+        asyncio.run(answers.answered(fail()))
+    assert caught.value.status == status
 
 
 def test_an_account_that_was_not_told() -> None:
