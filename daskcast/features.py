@@ -34,6 +34,9 @@ SEASONS, HOLIDAYS, SHOCK = "several seasons", "holidays", "shock"
 """The kinds, in the order they are told."""
 
 _WEEK, _YEAR = 7 * DAY, 365.25 * DAY
+#: An entity that misses more than this share of its steps is named although it is ``ok``.
+MOST_MISSING = 0.2
+
 _CYCLES = (("hourly", HOUR), ("daily", DAY), ("weekly", _WEEK), ("yearly", _YEAR))
 
 #: A longer season shows where its cycles agree: correlation of the changes between its parts and

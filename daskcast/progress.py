@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from daskcast.config import ForecastConfig
-from daskcast.features import kind_of
+from daskcast.features import MOST_MISSING, kind_of
 from daskcast.records import Status
 from daskcast.store.stream import stream
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     Kinds = dict[str, tuple[int, str]]
 
 _SCORES = {"cv_mase": "MASE", "naive_mase": "naive", "cv_rmsse": "RMSSE", "cv_smape": "sMAPE"}
-_COLUMNS = ["unique_id", "status", "error_type", "checks", *_SCORES]
+_COLUMNS = ["unique_id", "status", "n_obs", "error_type", "checks", *_SCORES]
+
+_MANY = "ManyMissing"
 
 N_SHOWN = 4
 """Reasons of failures that the summary names."""
@@ -203,7 +205,7 @@ def closing_facts(folder: RunFolder) -> list[tuple[str, str]]:
         ("mlflow", _tracked(manifest["mlflow"])),
         ("seconds", _seconds(manifest["seconds"])),
     ]
-    return [*facts, *_not_modelled(folder, found), *_reasons(folder, found)]
+    return [*facts, *_gaps(found), *_not_modelled(folder, found), *_reasons(folder, found)]
 
 
 class _Accounts:
@@ -219,6 +221,7 @@ class _Accounts:
         self.coverage = {f"{x:g}": [0.0, 0] for x in config.level if config.n_windows}
         self.unmodelled: Kinds = {}
         self.n_unmodelled = 0
+        self.gaps: Kinds = {}
         self.reasons: dict[str, Kinds] = {Status.FAILED.value: {}, Status.FALLBACK.value: {}}
 
     def add(self, part: pa.Table) -> None:
@@ -230,6 +233,8 @@ class _Accounts:
             told = [json.loads(text).get("coverage") or {} for text in part["checks"].to_pylist()]
             for level, found in self.coverage.items():
                 _add(found, [one[level] for one in told if one.get(level) is not None])
+        for unique_id in part.filter(_misses_many(part))["unique_id"].to_pylist():
+            _count(self.gaps, _MANY, unique_id)
         speaks = part.filter(pc.match_substring(part["checks"], '"not_modelled":["'))
         self.n_unmodelled += len(speaks)
         for row in speaks.select(["unique_id", "checks"]).to_pylist():
@@ -240,6 +245,24 @@ class _Accounts:
             if row["status"] in self.reasons:
                 kinds = self.reasons[row["status"]]
                 _count(kinds, row["error_type"] or "unknown", row["unique_id"])
+
+
+def _misses_many(part: pa.Table) -> Any:
+    """Tell which entities are forecast although many of their steps are missing."""
+    read = pc.extract_regex(part["checks"].cast("string"), r'"missing": ?(?P<n>[0-9]+)')
+    missing = pc.struct_field(read, "n").cast("float64")
+    steps = pc.add(missing, part["n_obs"].cast("float64"))
+    many = pc.greater(missing, pc.multiply(steps, MOST_MISSING))
+    return pc.and_(pc.fill_null(many, False), pc.equal(part["status"], Status.OK.value))
+
+
+def _gaps(found: _Accounts) -> list[tuple[str, str]]:
+    """Say how many entities have more gaps than a table at the right frequency would."""
+    if not found.gaps:
+        return []
+    n, first = found.gaps[_MANY]
+    told = f"{n:,} of {found.n:,} entities miss more than {MOST_MISSING:.0%} of their steps"
+    return [("gaps", f"{told}, e.g. {reprlib.repr(first)}: is the frequency right (--freq)?")]
 
 
 def _accounts(folder: RunFolder, config: ForecastConfig) -> _Accounts:

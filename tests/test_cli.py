@@ -135,10 +135,13 @@ def test_too_many_failed_end_with_one(data: str) -> None:
     """One of ten has a repeated month: more than 5 percent, and more than none."""
     assert command("run", data, *QUIET, "--out", "a").exit_code == 0
     assert command("run", data, *QUIET, "--out", "b", "--max-failed", "0.1").exit_code == 0
-    assert command("run", data, *QUIET, "--out", "c", "--max-failed", "0.05").exit_code == 1
+    many = command("run", data, *QUIET, "--out", "c", "--max-failed", "0.05")
+    assert many.exit_code == 1
+    assert "1 of 10 entities (10.0%) have no forecast, more than --max-failed 0.05" in many.stdout
     strict = command("run", data, *QUIET, "--out", "d", "--strict")
     assert strict.exit_code == 1
     assert "1 failed" in strict.stdout
+    assert "have no forecast, and --strict allows none" in strict.stdout
     healed = command("run", data, *QUIET, "--out", "e", "--strict", "--duplicates", "sum")
     assert healed.exit_code == 0
 
@@ -243,6 +246,42 @@ def test_logs_are_filtered(finished: str) -> None:
         failed in line for line in command("logs", finished, "--entity", failed).stdout.splitlines()
     )
     assert command("logs", finished, "--level", "loud").exit_code == 2
+
+
+def test_logs_of_nobody_are_told_from_no_logs(finished: str) -> None:
+    """An id that there is not is refused, with near ones; one that logged nothing is said to."""
+    entities = pd.read_parquet(f"{finished}/entities")
+    silent = next(
+        unique_id
+        for unique_id in entities["unique_id"]
+        if not list(RunFolder.open(finished).read_logs(entity=unique_id, level="error"))
+    )
+    done = command("logs", finished, "--entity", silent, "--level", "error")
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert f"nothing of that kind was logged about {silent}" in done.stderr
+    unknown = command("logs", finished, "--entity", "na")
+    assert unknown.exit_code == 2
+    assert "'NA'" in unknown.stderr
+
+
+def test_a_wrong_frequency_is_seen_at_the_end(data: str) -> None:
+    """Months read as days are forecast, and nearly all of their steps are missing."""
+    done = command("run", data, *QUIET, "--out", "a", "--freq", "D")
+    assert "8 of 10 entities miss more than 20% of their steps" in done.stdout
+    assert "is the frequency right (--freq)?" in done.stdout
+    right = command("run", data, *QUIET, "--out", "b")
+    assert "--freq" not in right.stdout
+
+
+def test_columns_that_are_not_read_are_named(data: str) -> None:
+    """In the log of the run."""
+    table = pd.read_csv(data, keep_default_na=False).assign(promo=1, **{"x\nhigh": 2})
+    table.to_csv("more.csv", index=False)
+    assert command("run", "more.csv", *QUIET, "--out", "a").exit_code == 0
+    told = command("logs", "a").stdout
+    assert "columns that are not read: 'promo', 'x\\nhigh'" in told
+    assert told.count("not read") == 1
 
 
 def test_report_writes_the_page_again(finished: str) -> None:

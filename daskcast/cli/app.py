@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 TOO_MANY_FAILED, UNUSABLE, STOPPED = 1, 2, 3
 _ARGS = "daskcast.args"
+_ENDS = (
+    "Exit codes: 0 finished; 1 finished, but more entities than --max-failed have no forecast; 2 "
+    "wrong usage or unusable data; 3 stopped, and --resume goes on, or not begun for now."
+)
 
 
 class _EndError(click.ClickException):
@@ -90,7 +94,7 @@ def main() -> None:
     """Forecast many series, one model each: tuned, tracked and accounted for."""
 
 
-@main.command()
+@main.command(epilog=_ENDS)
 @click.argument("data")
 @run_options
 def run(data: str, config_file: str | None, *, dry_run: bool, log_json: bool, **flags: Any) -> None:
@@ -99,7 +103,7 @@ def run(data: str, config_file: str | None, *, dry_run: bool, log_json: bool, **
     _plan_or_forecast(data, config, options, dry_run=dry_run, log_json=log_json)
 
 
-@main.command()
+@main.command(epilog=_ENDS)
 @click.argument("data")
 @backtest_options
 def backtest(
@@ -153,8 +157,13 @@ def logs(run_folder: str, entity: str | None, level: str | None) -> None:
     from daskcast.cli.telling import log_line
     from daskcast.store import RunFolder
 
-    for record in RunFolder.open(run_folder).read_logs(entity, level):
+    folder, n_lines = RunFolder.open(run_folder), 0
+    for record in folder.read_logs(entity, level):
         click.echo(log_line(record))
+        n_lines += 1
+    if entity is not None and not n_lines:
+        folder.entity(entity)  # refuses an id that there is not
+        click.echo(f"nothing of that kind was logged about {printable(entity)}", err=True)
 
 
 @main.command()
@@ -278,12 +287,18 @@ def _forecast(
     advice = hindsight(options.cluster or "serial", summary.seconds)
     if advice:
         say(f"{'advice':<10} {advice}")
-    ctx.exit(_exit_code(summary.counts.failed, summary.counts.entities, options))
+    if told := _too_many(summary.counts.failed, summary.counts.entities, options):
+        say(f"{'exit 1':<10} {told}")
+    ctx.exit(TOO_MANY_FAILED if told else 0)
 
 
-def _exit_code(n_failed: int, n_entities: int, options: RunOptions) -> int:
-    too_many = n_failed > 0 if options.strict else n_failed > options.max_failed * n_entities
-    return TOO_MANY_FAILED if too_many else 0
+def _too_many(n_failed: int, n_entities: int, options: RunOptions) -> str:
+    """Say that more entities are without a forecast than may be; nothing where they are not."""
+    share, most = n_failed / max(n_entities, 1), options.max_failed
+    told = f"{n_failed:,} of {n_entities:,} entities ({share:.1%}) have no forecast"
+    if options.strict:
+        return f"{told}, and --strict allows none" if n_failed else ""
+    return f"{told}, more than --max-failed {most:g}" if share > most else ""
 
 
 def _how_to_go_on(ctx: click.Context, out: str) -> str:

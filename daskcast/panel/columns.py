@@ -13,6 +13,7 @@ Shapes: N rows.
 from __future__ import annotations
 
 import difflib
+import logging
 import reprlib
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,16 @@ if TYPE_CHECKING:
     from daskcast.panel.rows import Bools, Ints
     from daskcast.records import Columns, Floats
 
+logger = logging.getLogger(__name__)
+
 #: What the user calls the option that names a column.
 OPTIONS = {"entity": "id_col", "time": "time_col", "target": "target_col"}
+
+
+NAMELESS = "an id that is missing or empty"
+_READ_BY_PANDAS = (
+    "; pandas reads NA and null as missing, unless read_csv is told keep_default_na=False"
+)
 
 
 def missing_columns(found: Sequence[object], columns: Columns) -> list[str]:
@@ -57,6 +66,20 @@ def missing_columns(found: Sequence[object], columns: Columns) -> list[str]:
                 "rename or drop the others"
             )
     return problems
+
+
+def tell_unread(found: Sequence[object], columns: Columns) -> None:
+    """Log the names of the columns that are not read.
+
+    Parameters
+    ----------
+    found : sequence of str
+        Names of the table's columns.
+    columns : Columns
+    """
+    read = {columns.entity, columns.time, columns.target}
+    if others := [name for name in map(str, found) if name not in read]:
+        logger.info("columns that are not read: %s", shorten(others))
 
 
 def _suggestion(wanted: str, names: list[str]) -> str:
@@ -112,7 +135,7 @@ def plain_ids(column: Any, name: str) -> tuple[Ints, tuple[str, ...], list[str]]
     raw = np.asarray(pc.fill_null(array.indices, len(texts)), np.int64)
     missing = nameless[raw]
     if missing.any():
-        return _no_ints(), (), [rows_with(name, missing, "an id that is missing or empty")]
+        return _no_ints(), (), [rows_with(name, missing, NAMELESS) + _READ_BY_PANDAS]
     used = np.flatnonzero(np.bincount(raw, minlength=len(texts)))
     ids = tuple(sorted({texts[i] for i in used}))
     place = {text: i for i, text in enumerate(ids)}

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from daskcast.errors import DataError
-from daskcast.panel.columns import missing_columns, quote
+from daskcast.panel.columns import missing_columns, quote, tell_unread
 from daskcast.panel.memory import RawTable
 from daskcast.panel.times import zoned_problem
 
@@ -81,6 +81,7 @@ def _check(found: Sequence[Any], columns: Columns, index: Sequence[Any] = ()) ->
         problems.append(f"{quote(hidden)[1:-1]} is in the index; reset_index() makes it a column")
     if problems:
         raise DataError(*problems)
+    tell_unread(found, columns)
 
 
 def _read_pandas(data: pd.DataFrame, columns: Columns, kind: str) -> RawTable:

@@ -23,7 +23,7 @@ import pyarrow.csv as pcsv
 
 from daskcast.errors import DataError
 from daskcast.panel import frames, limits
-from daskcast.panel.columns import missing_columns, quote
+from daskcast.panel.columns import missing_columns, quote, tell_unread
 from daskcast.panel.distant import opened_bytes, path_here, what_is_at
 from daskcast.panel.folder import FolderSource
 from daskcast.panel.footers import is_parquet, opened
@@ -109,6 +109,7 @@ def _open_path(path: str, config: ForecastConfig) -> Source:
 def _require(found: Sequence[str], columns: Columns) -> None:
     if problems := missing_columns(found, columns):
         raise DataError(*problems)
+    tell_unread(found, columns)
 
 
 def _read_parquet(path: str, columns: Columns) -> RawTable:

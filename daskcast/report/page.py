@@ -23,6 +23,7 @@ import pandas as pd
 
 from daskcast.config import ForecastConfig
 from daskcast.errors import DaskcastError
+from daskcast.features import MOST_MISSING
 from daskcast.panel import open_source
 from daskcast.records import Status
 from daskcast.report import chart, choose, facts
@@ -44,9 +45,6 @@ logger = logging.getLogger(__name__)
 
 #: What bounds the page, beside the plots: rows of each table.
 N_TROUBLES, N_RANKED, N_MODELS = 100, 10, 15
-
-#: An entity that misses more than this share of its steps is named although it is ``ok``.
-MOST_MISSING = 0.2
 
 _COLUMNS = [
     "unique_id", "status", "model", "n_obs", "cv_mase", "cv_smape", "naive_mase",

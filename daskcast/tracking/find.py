@@ -97,7 +97,7 @@ def find_runs(  # noqa: PLR0913 - what may be asked, each by its name
     --------
     >>> from daskcast.tracking import find_runs
     >>> find_runs(status="failed", since="2026-01-01")  # doctest: +SKIP
-    >>> find_runs(entity="JFK")[["start", "model", "cv_mase"]]  # doctest: +SKIP
+    >>> find_runs(entity="JFK")[["start", "model", "status"]]  # doctest: +SKIP
     """
     if kind not in KINDS:
         raise ConfigError(f"kind must be one of {', '.join(KINDS)}; found {kind!r}")

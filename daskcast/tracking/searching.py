@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE = 1000
+N_NAMED = 10
+"""Experiments that are named where the one that was asked for is not there."""
 
 
 @contextmanager
@@ -58,7 +60,11 @@ def opened(
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            raise TrackingError(f"there is no experiment {experiment!r} at {redact(uri)}")
+            known = [one.name for one in client.search_experiments(max_results=N_NAMED)]
+            raise TrackingError(
+                f"there is no experiment {experiment!r} at {redact(uri)}; some that are there: "
+                f"{', '.join(map(repr, known)) or 'none'}"
+            )
         yield client, str(found.experiment_id)
 
 
