@@ -21,8 +21,13 @@ UNREACHABLE = 0
 NO_ACCOUNT = -1
 """Statuses of what never got an answer: beside those of HTTP."""
 
+STRANGE = -2
+"""Of an answer that the API of a Kubernetes cluster never gives."""
+
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 _TOO_MANY, _BROKEN = 429, 500
+_NO_PATH = "404 page not found"
+"""What Kubernetes says of kinds of objects that it does not have."""
 
 _AUTH_ERRORS = (
     *(OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
@@ -36,7 +41,7 @@ class RefusedError(Exception):
     Parameters
     ----------
     status : int
-        Of HTTP, or ``UNREACHABLE``, or ``NO_ACCOUNT``.
+        Of HTTP, or ``UNREACHABLE``, ``NO_ACCOUNT``, ``STRANGE``.
     text : str
         Its own words.
     """
@@ -54,7 +59,7 @@ class RefusedError(Exception):
         """Whether the same request may well succeed in a moment."""
         if self.status == UNREACHABLE:
             return UNTRUSTED not in self.text
-        return self.status == _TOO_MANY or self.status >= _BROKEN
+        return self.status in (_TOO_MANY, STRANGE) or self.status >= _BROKEN
 
 
 async def entered(call: Any) -> Any:
@@ -88,9 +93,10 @@ async def _answered(work: Any) -> Any:
     try:
         with anyio.fail_after(PATIENCE_S):  # cancels until it ends, a program that hangs as well
             return await work
-    except kr8s.ServerError as error:
-        status = error.response.status_code if error.response is not None else UNREACHABLE
-        raise RefusedError(status, words_of(error)) from error
+    except (kr8s.ServerError, httpx.HTTPStatusError) as error:
+        if error.response is None:
+            raise RefusedError(UNREACHABLE, words_of(error)) from error
+        raise _refused_in(error.response) from error
     except (kr8s.APITimeoutError, TimeoutError) as error:
         raise RefusedError(UNREACHABLE, f"no answer within {REQUEST_S} s") from error
     except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
@@ -98,18 +104,37 @@ async def _answered(work: Any) -> Any:
     except (httpx.HTTPError, ssl.SSLCertVerificationError, ConnectionError) as error:
         raise RefusedError(UNREACHABLE, words_of(error)) from error
     except (*_AUTH_ERRORS, yaml.YAMLError) as error:
-        if answer := refused_by(error):
-            raise RefusedError(answer.status_code, words_of(answer.text)) from error
+        if answer := _refused_by(error):
+            raise _refused_in(answer) from error
         # Of reading the kubeconfig, of what it names, or of the program that signs in.
         raise RefusedError(NO_ACCOUNT, why_no_account(error)) from error
 
 
-def refused_by(error: BaseException) -> Any:
+def _refused_by(error: BaseException) -> Any:
     """Give the answer of which kr8s could not read why it refused, if that is what failed."""
     import httpx  # noqa: PLC0415 - comes with kr8s
 
     before = error.__context__
     return before.response if isinstance(before, httpx.HTTPStatusError) else None
+
+
+def _refused_in(answer: Any) -> RefusedError:
+    """Say why an answer refuses: in the words of Kubernetes, or by who answered at all."""
+    try:
+        told = answer.json()
+    except (ValueError, RecursionError):
+        told = None
+    told = told if isinstance(told, dict) else {}
+    status, words = answer.status_code, told.get("message")
+    if status == NOT_FOUND and told.get("kind") != "Status":
+        if answer.text.strip() == _NO_PATH:
+            return RefusedError(status, _NO_PATH)
+        status, words = STRANGE, None
+    if isinstance(words, str) and words:
+        return RefusedError(status, words)
+    where = str(answer.request.url).partition("?")[0]
+    said = " ".join(filter(None, ("HTTP", str(answer.status_code), answer.reason_phrase)))
+    return RefusedError(status, f"{said} from {where}")
 
 
 def words_of(told: object) -> str:

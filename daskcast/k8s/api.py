@@ -25,13 +25,14 @@ from daskcast.k8s.answers import (
     NOT_FOUND,
     PATIENCE_S,
     REQUEST_S,
+    STRANGE,
     UNREACHABLE,
     RefusedError,
     answered,
     entered,
-    refused_by,
     words_of,
 )
+from daskcast.k8s.bodies import items_of, object_of, table_of
 from daskcast.k8s.kubeconfig import why_no_account
 from daskcast.k8s.refused import LOG_IN
 from daskcast.k8s.spec import API_VERSION, COMPONENT_LABEL, NAME_LABEL
@@ -114,7 +115,7 @@ class Kubernetes:
                 told = why_no_account(refused.__cause__, hung=True)
                 raise RefusedError(NO_ACCOUNT, told) from refused
             raise
-        await answered(_look(self._api))
+        await _look(self._api)
         self.server = str(self._api.auth.server)
         self.namespace = self.namespace or self._own_namespace()
 
@@ -199,19 +200,17 @@ class Kubernetes:
         RefusedError
             Also where it is none, such as a page to log in that stands in the way.
         """
-        answer = await self.answer(method, url, **more)
-        try:
-            found = answer.json()
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise RefusedError(UNREACHABLE, f"the answer to {method} {url} is no object of JSON")
-        return found
+        return object_of(await self.answer(method, url, **more), made=method == "POST")
 
     async def items(self, url: str, **more: Any) -> list[dict[str, Any]]:
-        """List objects."""
-        found: list[dict[str, Any]] = (await self.read("GET", url, **more)).get("items") or []
-        return found
+        """List objects.
+
+        Raises
+        ------
+        RefusedError
+            As :meth:`read` does.
+        """
+        return items_of(await self.answer("GET", url, **more))
 
     # -- what is there -------------------------------------------------------------------------
 
@@ -387,15 +386,17 @@ def _remove_copies(auth: Any) -> None:
 async def _look(api: Any) -> None:
     """Refuse what answers and is no Kubernetes, such as a page to log in."""
     try:
-        (await api.async_version())["gitVersion"]
-    except (ValueError, LookupError, TypeError) as error:
-        if refused_by(error) or api._session is None:  # not even asked
+        answer = await answered(entered(api.call_api("GET", version="", base="/version")))
+        if table_of(answer, {"gitVersion": str}).get("gitVersion"):
+            return
+    except RefusedError as refused:
+        if refused.status not in (NOT_FOUND, STRANGE):
             raise
-        raise RefusedError(
-            NO_ACCOUNT,
-            f"what answers at {api.auth.server} is not the API of a Kubernetes cluster: mend the "
-            f"server in the kubeconfig, or {LOG_IN}",
-        ) from error
+    raise RefusedError(
+        NO_ACCOUNT,
+        f"what answers at {api.auth.server} is not the API of a Kubernetes cluster: mend the "
+        f"server in the kubeconfig, or {LOG_IN}",
+    )
 
 
 def in_cluster() -> bool:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from daskcast.errors import ClusterError
 from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.api import Kubernetes, in_cluster, need_dask_kubernetes
+from daskcast.k8s.bodies import table_of
 from daskcast.k8s.ending import as_error
+from daskcast.redact import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,7 @@ NEW_POD_S = 30.0
 
 _NOT_FOUND = 404
 _REVIEWS = "authorization.k8s.io/v1"
+_LONGEST_VERSION = 100
 
 
 class Objects(Kubernetes):
@@ -44,7 +47,7 @@ class Objects(Kubernetes):
         try:
             return self._wait(self.read("GET", f"{plural}/{name}", version=version))
         except RefusedError as refused:
-            if refused.status == _NOT_FOUND and name in refused.text:
+            if refused.status == _NOT_FOUND and f'"{name}"' in refused.text:
                 return None
             raise
 
@@ -118,11 +121,12 @@ class Objects(Kubernetes):
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": asked},
         }
-        work = self.read(
+        work = self.answer(
             "POST", "selfsubjectaccessreviews", version=_REVIEWS, namespace=None,
             content=json.dumps(review),
         )  # fmt: skip
-        return bool((self._wait(work).get("status") or {}).get("allowed"))
+        found = table_of(self._wait(work), {"status": {}})
+        return (found.get("status") or {}).get("allowed") is True
 
     def server_version(self) -> str:
         """Give the version of the cluster, such as ``v1.34.1``.
@@ -131,8 +135,9 @@ class Objects(Kubernetes):
         ------
         RefusedError
         """
-        work = self.read("GET", "", version="", base="/version", namespace=None)
-        return str(self._wait(work).get("gitVersion", ""))
+        work = self.answer("GET", "", version="", base="/version", namespace=None)
+        told = table_of(self._wait(work), {"gitVersion": str}).get("gitVersion") or ""
+        return printable(told)[:_LONGEST_VERSION]
 
     def kinds(self, version: str) -> set[str]:
         """Name the kinds of objects of an API group; empty where the cluster has no such group.
@@ -142,12 +147,13 @@ class Objects(Kubernetes):
         RefusedError
         """
         try:
-            found = self._wait(self.read("GET", "", version=version, namespace=None))
+            answer = self._wait(self.answer("GET", "", version=version, namespace=None))
         except RefusedError as refused:
             if refused.status == _NOT_FOUND:
                 return set()
             raise
-        return {str(kind["name"]) for kind in found.get("resources") or ()}
+        found = table_of(answer, {"resources": [{}]})
+        return {str(kind.get("name")) for kind in found.get("resources") or ()}
 
     def told(self, refused: RefusedError, doing: str) -> ClusterError:
         """Say why a request was refused: to stop, where it may do later, or for good."""

@@ -200,7 +200,7 @@ class Attempt:
         adapting = autoscaler(self._work, self._api.namespace, name=self.name)
         if adapting is None:
             return
-        owner = {key: job[key] for key in ("apiVersion", "kind")}
+        owner = {"apiVersion": API_VERSION, "kind": "DaskJob"}
         owner |= {key: job["metadata"][key] for key in ("name", "uid")}
         try:
             self._api.make("daskautoscalers", _with_owner(adapting, owner), version=API_VERSION)
@@ -286,7 +286,8 @@ class Attempt:
 
     def _failure(self) -> str:
         """Say what the operator told about the DaskJob, where it failed."""
-        about = [e for e in self._events() if e["involvedObject"].get("name") == self.name]
+        events = self._events()
+        about = [e for e in events if (e.get("involvedObject") or {}).get("name") == self.name]
         failed = [str(e.get("message")) for e in about if e.get("type") not in (None, "Normal")]
         if not failed:
             return ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from daskcast.cli import main
 from daskcast.errors import ClusterError
@@ -36,11 +36,17 @@ class Answers(BaseHTTPRequestHandler):
     """An API that answers as it is told to."""
 
     status, body = 200, json.dumps({"gitVersion": "v1.34.1"})
+    elsewhere: tuple[int, str] | None = None
 
     def do_GET(self) -> None:
-        self.send_response(self.status)
+        other = None if self.path.startswith("/version") else self.elsewhere
+        status, body = other or (self.status, self.body)
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(status)
         self.end_headers()
-        self.wfile.write(self.body.encode())
+        self.wfile.write(body.encode())
+
+    do_POST = do_DELETE = do_GET
 
     def log_message(self, *args: object) -> None:
         pass
@@ -110,6 +116,11 @@ def program(path: Path, text: str, **more: Any) -> dict[str, Any]:
     return {"exec": {"apiVersion": ENVELOPE, "command": str(path), "args": [SECRET], **more}}
 
 
+def run(command: str) -> Result:
+    args = ["s3://a/b", "--horizon", "1", "--out", "s3://a/c", "--image", "a:1", "--workers", "1"]
+    return CliRunner().invoke(main, ["k8s", command, *(args if command == "submit" else [])])
+
+
 def test_one_that_does(config: dict[str, Any], file: Path) -> None:
     """So that the others are refused for what is changed."""
     context(config)["namespace"] = None
@@ -173,7 +184,10 @@ def test_one_that_does(config: dict[str, Any], file: Path) -> None:
         (lambda c: cluster(c).update({"proxy-url": "what://x"}), "found 'what://x'"),
         (lambda c: cluster(c).update(server="http://127.0.0.1:99999"), "https://HOST:PORT, found"),
         (lambda c: cluster(c).update(server="http://[::1]:65536"), "found 'http://[::1]:65536'"),
-        (lambda c: cluster(c).update({"proxy-url": "http://127.0.0.1:99999"}), "have a port up to 65535"),
+        (
+            lambda c: cluster(c).update({"proxy-url": "http://127.0.0.1:99999"}),
+            "have a port up to 65535",
+        ),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_it(
@@ -320,6 +334,16 @@ def test_a_program_that_does_not_end(
         (200, "<html>log in</html>", "is not the API of a Kubernetes cluster"),
         (200, "{}", "is not the API of a Kubernetes cluster"),
         (200, "[]", "is not the API of a Kubernetes cluster"),
+        (200, '{"gitVersion": []}', "is not the API of a Kubernetes cluster"),
+        (404, "<html>nothing</html>", "is not the API of a Kubernetes cluster"),
+        (404, "404 page not found", "is not the API of a Kubernetes cluster"),
+        (404, '{"message": "no Route matched"}', "is not the API of a Kubernetes cluster"),
+        (403, "<html>no</html>", "connect to the cluster: Kubernetes, or what stands before it, f"),
+        (403, "no", "forbids it (HTTP 403 Forbidden from http://127.0.0.1:"),
+        (429, "", "answers 429: HTTP 429 Too Many Requests from http://127.0.0.1:"),
+        (500, json.dumps({"message": "etcd is lost"}), "Kubernetes answers 500: etcd is lost; try"),
+        (503, "<html>sorry</html>", "/version/; try again in a while, and where that lasts, ask"),
+        (304, "", "Kubernetes answers 304: HTTP 304 Not Modified from http://127.0.0.1:"),
     ],
 )
 def test_what_answers(
@@ -328,7 +352,10 @@ def test_what_answers(
     """An account that has expired, and what is no Kubernetes."""
     file.write_text(yaml.safe_dump(config))
     server[1].status, server[1].body = status, body
-    assert words in refused()
+    assert words in (text := refused())
+    assert "developer.mozilla.org" not in text
+    assert "helm" not in text
+    assert "namespace" not in text
 
 
 @pytest.mark.parametrize(
@@ -371,6 +398,79 @@ def test_what_stands_in_the_way(config: dict[str, Any], file: Path, server: Any)
     found.close()
 
 
+LISTS = {
+    "texts": '{"items": ["a"]}',
+    "text": '{"items": "abc"}',
+    "empty": '{"items": [{}]}',
+    "no metadata": '{"metadata": null}',
+    "null": '{"items": [{"metadata": null}]}',
+    "number": '{"items": [{"metadata": {"name": 1}}]}',
+    "status": '{"items": [{"metadata": {"name": "a"}, "status": "abc"}]}',
+    "condition": '{"items": [{"metadata": {"name": "a"}, "status": {"conditions": [1]}}]}',
+    "deep": '{"items": ' + "[" * 100_000,
+    "page": "<html>log in</html>",
+}
+
+
+@pytest.mark.parametrize("body", LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize("command", ["check", "submit"])
+def test_no_objects(
+    config: dict[str, Any], file: Path, server: Any, command: str, body: str
+) -> None:
+    """Who reads the answers need not look whether they are what they must be."""
+    file.write_text(yaml.safe_dump(config))
+    server[1].elsewhere = (200, body)
+    done = run(command)
+    assert done.exit_code in (2, 3)
+    assert "of a Kubernetes cluster (the answer to GET /api" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_few_words_are_enough(config: dict[str, Any], file: Path, server: Any) -> None:
+    """What an object does not tell is not known, and no error."""
+    file.write_text(yaml.safe_dump(config))
+    server[1].elsewhere = (200, '{"items": [{"metadata": {"name": "a"}}], "resources": null}')
+    text = run("check").output
+    assert "the Dask operator is there and not ready" in text or "has no daskclusters" in text
+    found = connected(None)
+    assert [thing["metadata"]["name"] for thing in found.all_of("pods")] == ["a"]
+    server[1].elsewhere = (200, '{"items": null}')
+    assert found.all_of("pods") == []
+    found.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("404 page not found\n", "the Dask operator is not installed"),
+        ('{"kind": "Status", "message": "could not find"}', "the Dask operator is not installed"),
+        ('{"kind": "Status", "message": "pods \\"a\\" not found"}', 'look: pods "a" not found'),
+        ('{"detail": "Not Found"}', "is not the API of a Kubernetes cluster (HTTP 404 Not Found"),
+        ("<html>nothing</html>", "is not the API of a Kubernetes cluster (HTTP 404 Not Found"),
+    ],
+)
+def test_what_is_not_found(
+    config: dict[str, Any], file: Path, server: Any, body: str, words: str
+) -> None:
+    """Kubernetes says itself that it has no such kind; a web server knows nothing of operators."""
+    file.write_text(yaml.safe_dump(config))
+    server[1].elsewhere = (404, body)
+    found = connected(None)
+    with pytest.raises(RefusedError) as caught:
+        found.all_of("daskjobs", version="kubernetes.dask.org/v1")
+    assert words in str(found.told(caught.value, "look"))
+    found.close()
+
+
+def test_a_version_of_several_lines(config: dict[str, Any], file: Path, server: Any) -> None:
+    """It is told in one."""
+    server[1].body = json.dumps({"gitVersion": "v1.34.1\n\x1b[2Jok"})
+    file.write_text(yaml.safe_dump(config))
+    found = connected(None)
+    assert found.server_version() == "v1.34.1\\n\\x1b[2Jok"
+    found.close()
+
+
 def test_nothing_is_removed_without_a_name(
     config: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,8 +507,7 @@ def test_the_commands_tell_it(config: dict[str, Any], file: Path, command: str) 
     """In one line, and end with 2."""
     context(config)["user"] = "bob"
     file.write_text(yaml.safe_dump(config))
-    args = ["s3://a/b", "--horizon", "1", "--out", "s3://a/c", "--image", "a:1", "--workers", "1"]
-    done = CliRunner().invoke(main, ["k8s", command, *(args if command == "submit" else [])])
+    done = run(command)
     assert done.exit_code == 2
     assert f"of the kubeconfig {file} names the user bob, which is not there" in done.output
     assert len(done.output.splitlines()) == 1
