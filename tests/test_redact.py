@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from daskcast.redact import (
     is_secret_name,
+    lines_with_secrets,
     redact_text,
     redact_uri,
     redacted,
@@ -84,7 +85,16 @@ HARMLESS_NAMES = (
     *("monkey", "key_account", "turkey", "keyboard", "hockey", "sort_key", "partition_key", "key"),
     *("passengers", "TOKENIZERS_PARALLELISM", "author", "authority", "Kansas", "sassafras"),
     *("AWS_ACCESS_KEY_ID", "AZURE_STORAGE_ACCOUNT", "account", "access", "connection", "design"),
-    *("auth_method", "AWS_REGION", "storage_keyboard", "daskcast.run_key", "sales"),
+    *("PASSTHROUGH", "MY_TOKEN_FILE", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE", "SECRET_NAME"),
+    *(
+        "token-path",
+        "secretName",
+        "auth_method",
+        "AWS_REGION",
+        "storage_keyboard",
+        "daskcast.run_key",
+        "sales",
+    ),
 )
 
 
@@ -118,3 +128,56 @@ def test_no_prefix_hides_a_secret(name: str, before: str, value: str) -> None:
     group = f"{before}/"
     assert redacted_tags({f"{group}{name}": value}) == {f"{group}{name}": "***"}
     assert redacted_args(["--tag", f"{group}{name}={value}"])[1] == f"{group}{name}=***"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Server=x;Password=abc;", "AccountName=a;AccountKey=abc==", "host=x password=abc"],
+)
+def test_connection_strings_in_tags(value: str) -> None:
+    """Whatever the tag is called, the secret in its value is hidden."""
+    [hidden] = redacted_tags({"conn": value}).values()
+    assert "abc" not in hidden
+    assert hidden.startswith(value.partition("=")[0])
+    assert redacted_args(["--tag", f"conn={value}"]) == ["--tag", f"conn={hidden}"]
+    assert redacted_args([f"--tag=conn={value}"]) == [f"--tag=conn={hidden}"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("# AWS_SECRET_ACCESS_KEY=wJalr", "# password: hunter2", "#token = hunter2", "pass='x'"),
+        *('conn = "Server=x;Password=abc;"', '"my/sas" = "h"', "# Access Key: abc", 'token = """'),
+        *("env = { A_KEY_FILE = '/x', MY_TOKEN = 'x' }", "# Authorization: Bearer abc"),
+        *("tags.db.password = 'x'", "# password == x", "out = 'ftp://me:word@host/x'"),
+        '# {"password": "x"}',
+    ],
+)
+def test_lines_with_secrets(line: str) -> None:
+    """Comments too, with quotes or without, at any place of a line."""
+    assert lines_with_secrets(f"seed = 3\n{line}\n\n{line}") == [2, 4]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('password = ""', 'secrets = ["lake"]', 'pull-secrets = "r"', "# secrets: of the lake"),
+        *("worker.secrets = ['x']", 'PGPASSFILE = "/x"', "# token=false", "password = '***'"),
+        *('secret_name = "lake"', "at = 10:30", "out = 's3://a/b'", "# the password, see there"),
+        *("monkey = 'x'", "= x", ": x", ""),
+    ],
+)
+def test_lines_without_secrets(line: str) -> None:
+    """Names of Secrets, places of secrets, and what is empty."""
+    assert lines_with_secrets(line) == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "part", ["a", "=", "a=", ":", "://", "a://", "key ", " ", "\n", "a?b&", '"']
+)
+def test_a_long_text_takes_no_time_to_speak_of(part: str) -> None:
+    """300 KB are looked at at once, whatever they are made of; a square would take hours."""
+    text = part * (300_000 // len(part))
+    assert lines_with_secrets(f"# {text}") == []
+    assert lines_with_secrets(f"{text}\n# {text} ftp://me:word@host/x")[-1:] != []
