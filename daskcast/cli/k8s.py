@@ -8,22 +8,20 @@ Covers their options and how each of them ends. Does not cover manifests, submit
 from __future__ import annotations
 
 import dataclasses
-import re
 import secrets
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from daskcast.cli import k8s_checks as checks
 from daskcast.cli.app import run, terminated_as_interrupted
 from daskcast.cli.arguments import arguments, run_arguments
 from daskcast.cli.k8s_check import check
 from daskcast.cli.options import resolve, run_options
 from daskcast.errors import ConfigError
-from daskcast.redact import is_secret_name, redact_text, redacted_args, redacted_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 PARTS = ("all", "rbac", "network", "mlflow", "job", "cronjob", "daskjob")
 _NOT_PASSED_ON = {"namespace", "config_file", "dry_run", "run_name", "detach"}
 _SCHEDULED = ("all", "cronjob")
-_LISTS_OF_SECRETS = ("secrets", "pull_secrets")
-_ASSIGNED = re.compile(r"""([\w./-]+)["']?\s*=\s*["']+[^"'\s]""")
 
 
 @click.group("k8s")
@@ -71,7 +67,8 @@ _RENDERED = {
     "experiment": "Name in MLflow, and of the CronJob or Job without --name.  [default: daskcast]",
 }
 _SUBMITTED = {
-    "dry_run": "Print the DaskJob, and create nothing.",
+    "dry_run": "Print the DaskJob, and create nothing. Nobody is asked, the kubeconfig neither: "
+    "without --namespace, it is printed for the namespace default.",
     "experiment": "Name in MLflow, and of the run without --run-name.  [default: daskcast]",
 }
 
@@ -103,8 +100,8 @@ def _telling(texts: Mapping[str, str | None]) -> Callable[[click.Command], click
 @click.option(
     "--name",
     "called",
-    help="Of the CronJob or Job and its ConfigMap: each schedule of a namespace needs its own.  "
-    "[default: from --experiment]",
+    help="Of the CronJob and its ConfigMap, of a Job with the time after it: each schedule of a "
+    "namespace needs its own; add a second by --part cronjob.  [default: from --experiment]",
 )
 @click.option("--schedule", help="Of the CronJob.  [default: 0 6 2 * *, the 2nd of each month]")
 @click.option("--time-zone", help="Of the schedule.  [default: Etc/UTC]")
@@ -127,7 +124,8 @@ def _telling(texts: Mapping[str, str | None]) -> Callable[[click.Command], click
 @click.option(
     "--egress-port", "egress_ports", type=int, multiple=True, metavar="PORT",
     help="On which workers and driver reach their data, in place of the default: the port of the "
-    "pod or endpoint, where that is behind a service; may be repeated.  [default: 443]",
+    "pod or endpoint, where that is behind a service; may be repeated. Runs of a namespace share "
+    "its policies: name the ports of all.  [default: 443]",
 )  # fmt: skip
 @click.option(
     "--api-port", "api_ports", type=int, multiple=True, metavar="PORT",
@@ -155,11 +153,12 @@ def render(
     namespace = options.kubernetes.namespace
     if namespace is None:
         raise ConfigError("the namespace is missing: give --namespace NAME")
-    name = called or name_of(options.experiment)
-    work, around, _ = _all_made(
+    name = name_of(options.experiment) if called is None else called
+    work, around, *_ = _all_made(
         lambda: _work(data, config, options, namespace, config_file),
         lambda: _around(around_flags, options, namespace),
         lambda: _check_what_creates(name, options, part),
+        lambda: _check_around(around_flags, options, namespace, part),
     )
     work, run_name = dataclasses.replace(work, name=name), f"{name}-{_now()}"
     click.echo(write(work, around, part=part, run=run_name, suffix=secrets.token_hex(3)), nl=False)
@@ -195,8 +194,13 @@ def submit(
     from daskcast.k8s.jobs import name_of
     from daskcast.k8s.objects import connected
 
+    if dry_run and detach:
+        raise ConfigError("--dry-run creates nothing that --detach could leave: give one of them")
     config, options = _resolved(flags, config_file)
-    run_name = run_name or f"{name_of(options.experiment)}-{_now()}"
+    if problems := checks.goes_on(options, named=run_name is not None):
+        raise ConfigError(*problems)
+    if run_name is None:
+        run_name = f"{name_of(options.experiment)}-{_now()}"
     submitting.check_run_name(run_name)
     if dry_run:
         namespace = options.kubernetes.namespace or "default"
@@ -239,19 +243,19 @@ def _work(
     from daskcast.k8s.surroundings import tracking_uri_of
 
     ours = tracking_uri_of(namespace)
-    own_mlflow = options.tracking and options.tracking_uri in (None, ours)
+    own_mlflow = _tracks_here(options, namespace)
     if own_mlflow:
         options = dataclasses.replace(options, tracking_uri=ours)
-    config_text = Path(config_file).read_text(encoding="utf-8") if config_file else None
+    config_text = checks.config_text(config_file)
     how = ["--log-json"] if click.get_current_context().params.get("log_json") else []
     run_args = ("daskcast", "run", data, *run_arguments(run, config, options), *how)
     submit_args = ["daskcast", "k8s", "submit", data, *_given()]
     if config_text is not None:
         submit_args += ["--config", f"{CONFIG_FOLDER}/{CONFIG_FILE}"]
     problems = [
-        *_places(data, options),
-        *_store(options),
-        *_credentials(submit_args, options, config_text),
+        *checks.places(data, options),
+        *checks.store(options),
+        *checks.credentials(submit_args, options, config_text),
     ]
     if problems:
         raise ConfigError(*problems)
@@ -263,6 +267,12 @@ def _work(
         config=config_text,
         own_mlflow=own_mlflow,
     )
+
+
+def _tracks_here(options: RunOptions, namespace: str) -> bool:
+    from daskcast.k8s.surroundings import tracking_uri_of
+
+    return options.tracking and options.tracking_uri in (None, tracking_uri_of(namespace))
 
 
 def _given() -> list[str]:
@@ -277,83 +287,22 @@ def _given() -> list[str]:
     return arguments(submit, given)
 
 
-def _places(data: str, options: RunOptions) -> list[str]:
-    from daskcast.store.files import is_local
-
-    problems = []
-    if data.startswith("-"):
-        problems.append(
-            f"DATA would be an option in the pod: it must not begin with -; found {data!r}"
-        )
-    elif is_local(data) and not data.startswith("/"):
-        problems.append(
-            f"pods do not see {data!r} of this folder: give a URL such as s3://BUCKET/{data}, or "
-            "the full path that it has in the image"
-        )
-    if options.out is None or is_local(options.out):
-        problems.append(
-            "the run folder must outlive the pods: give --out with a URL, such as "
-            f"s3://BUCKET/runs/{{run}}; found {options.out!r}"
-        )
-    return problems
-
-
-def _store(options: RunOptions) -> list[str]:
-    """Refuse a tracking store that goes with its pod, or that is none."""
-    from daskcast.k8s.surroundings import has_possible_port
-    from daskcast.tracking.uris import resolve_uri
-
-    uri = options.tracking_uri
-    if uri is None or not options.tracking:
-        return []
-    scheme, found, _ = uri.partition(":")
-    of_host = len(scheme) > 1 and scheme.partition("+")[0].lower() not in {"file", "sqlite"}
-    if scheme != "databricks" and not (found and of_host and has_possible_port(uri)):
-        return [
-            "tracking-uri must be a store that outlives the pods, such as http://HOST:PORT, "
-            "databricks or postgresql://HOST:PORT/NAME, with a port from 1 to 65535; found "
-            f"{redact_text(uri)!r}; without it, the server of the namespace is used"
-        ]
-    try:
-        resolve_uri(uri)
-    except ConfigError as error:
-        return list(error.problems)
-    return []
-
-
-def _credentials(args: list[str], options: RunOptions, config: str | None) -> list[str]:
-    """Refuse what would put a secret into a manifest."""
-    pods = options.kubernetes
-    found = [
-        f"{of}.env" for of, pod in (
-            ("scheduler", pods.scheduler), ("worker", pods.worker), ("driver", pods.driver),
-        ) if redacted_tags(pod.env) != dict(pod.env)
-    ]  # fmt: skip
-    texts = {"the command line": redacted_args(args) == args}
-    texts["the config file"] = config is None or not _holds_a_secret(config)
-    texts["tags"] = redacted_tags(options.tags) == dict(options.tags)
-    found += [name for name, clean in texts.items() if not clean]
-    if not found:
-        return []
-    return [
-        f"a credential in {', '.join(found)} would stand in the manifest: make a Secret of it with "
-        "kubectl create secret, and name that with --secret"
-    ]
-
-
-def _holds_a_secret(config: str) -> bool:
-    """Look at the text of a TOML file, as all of it is kept: comments and what flags replace."""
-    names = [found[1].rpartition(".")[2] for found in _ASSIGNED.finditer(config)]
-    named = [name for name in names if name.replace("-", "_") not in _LISTS_OF_SECRETS]
-    return redact_text(config) != config or any(map(is_secret_name, named))
-
-
 def _check_what_creates(name: str, options: RunOptions, part: str) -> None:
     from daskcast.k8s.jobs import name_problems, schedule_problems
 
-    problems = name_problems(name)
+    problems = [*name_problems(name), *checks.goes_on(options, part=part)]
     if part in _SCHEDULED:
         problems += schedule_problems(options)
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _check_around(flags: Mapping[str, Any], options: RunOptions, namespace: str, part: str) -> None:
+    own = _tracks_here(options, namespace)
+    problems = [
+        *checks.names(namespace, flags["operator_namespace"]),
+        *checks.of_the_server(flags, options, own_mlflow=own, part=part),
+    ]
     if problems:
         raise ConfigError(*problems)
 

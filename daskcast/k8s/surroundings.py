@@ -25,6 +25,7 @@ POSTGRES_IMAGE = "postgres:17"
 """Of a major version: it reads the volume of no other, and of this one patches are welcome."""
 
 STORE_IMAGE = "ghcr.io/versity/versitygw:v1.8.0"
+OPERATOR = "dask-operator"
 SCHEDULE = "0 6 2 * *"
 API_PORTS = (443, 6443)
 """Of the Kubernetes API: of its service, and where that leads."""
@@ -74,7 +75,7 @@ class Surroundings:
 
     namespace: str
     server_image: str
-    operator_namespace: str = "dask-operator"
+    operator_namespace: str = OPERATOR
     postgres_image: str = POSTGRES_IMAGE
     store_image: str = STORE_IMAGE
     database_size: str = "10Gi"

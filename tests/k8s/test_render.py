@@ -74,7 +74,8 @@ CASES = {
         *("--experiment", "Sales of 2026!", "--tag", "team=network", "--seed", "7", "--freq", "MS"),
     ],
 }  # fmt: skip
-GOING_ON = {"begun": ["--resume"], "retried": ["--retry-failed"]}
+ONE = ["--out", "s3://runs/november"]
+GOING_ON = {"begun": ["--resume", *ONE], "retried": ["--retry-failed", *ONE]}
 EVERYTHING = ("rbac", "network", "mlflow", "job", "cronjob", "daskjob")
 
 
@@ -421,6 +422,8 @@ def test_no_secret_is_in_what_is_printed() -> None:
         ["--tag", "my/token=hunter2"],
         ["--tag", "authorization=hunter2"],
         ["--tag=account_key=hunter2"],
+        ["--tag", "conn=Server=x;Password=hunter2;"],
+        ["--tag", "conn=Server=x; Password = hunter2"],
     ],
 )
 def test_a_credential_on_the_command_line_is_refused(args: list[str]) -> None:
@@ -440,6 +443,9 @@ def test_a_credential_on_the_command_line_is_refused(args: list[str]) -> None:
         '# [kubernetes.worker.env]\n# AZURE_STORAGE_KEY = "hunter2"',
         '[kubernetes.driver]\nenv = { AZURE_STORAGE_CONNECTION_STRING = "hunter2" }',
         '[tags]\n"my/sas" = "hunter2"',
+        "# AWS_SECRET_ACCESS_KEY=hunter2",
+        "# password: hunter2",
+        '[tags]\nconn = "Server=x;Password=hunter2;"',
     ],
 )
 def test_a_credential_in_the_config_file_is_refused(toml: str, tmp_path: Path) -> None:
@@ -451,10 +457,37 @@ def test_a_credential_in_the_config_file_is_refused(toml: str, tmp_path: Path) -
     assert "hunter2" not in told
 
 
+def test_where_a_secret_is_is_said(tmp_path: Path) -> None:
+    """Which variable, tag, option or line: so that it need not be looked for."""
+    text = 'seed = 3\n# token: hunter2\n[kubernetes.worker.env]\nMY_TOKEN = "hunter2"\n'
+    (tmp_path / "run.toml").write_text(text)
+    told = rendered(
+        *("--config", str(tmp_path / "run.toml"), "--tag", "conn=a;pwd=hunter2"),
+        *("--tracking-uri", "https://me:hunter2@mlflow.example.com"), code=2,
+    )  # fmt: skip
+    where = ("worker.env.MY_TOKEN", "the tag conn", "--tracking-uri", "lines 2, 4 of the config")
+    for part in where:
+        assert part in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.timeout(120)
+def test_a_long_config_file(tmp_path: Path) -> None:
+    """It is read in time, a ConfigMap has room for it; a longer one is refused."""
+    (tmp_path / "run.toml").write_text("# " + "a" * 900_000 + "\n# http://h\n")
+    assert "CronJob" in rendered("--config", str(tmp_path / "run.toml"), part="cronjob")
+    (tmp_path / "more.toml").write_text("# a\n" * 250_001)
+    told = rendered("--config", str(tmp_path / "more.toml"), code=2)
+    assert "1,000,000 bytes at most" in told
+    assert "found 1,000,004" in told
+
+
 def test_names_of_secrets_are_no_secrets(tmp_path: Path) -> None:
     """What is named so that it can be found, and what only sounds like it, is printed."""
     text = 'tags = { monkey = "x", passengers = "y" }\n[kubernetes]\npull_secrets = "registry"\n'
-    text += '[kubernetes.worker]\nsecrets = "lake"\nenv = { TOKENIZERS_PARALLELISM = "false" }\n'
+    text += (
+        '[kubernetes.worker]\nsecrets = "lake"\nenv = { PGPASSFILE = "/x", SECRET_NAME = "y" }\n'
+    )
     (tmp_path / "run.toml").write_text(text)
     assert "CronJob" in rendered("--config", str(tmp_path / "run.toml"))
 
@@ -903,6 +936,18 @@ def test_the_server_as_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (["--tracking-uri", "gopher://h/x"], "unknown scheme 'gopher'"),
         (["--resume"], "leave --resume away"),
         (["--retry-failed"], "leave --retry-failed away"),
+        (["--artifacts", "s3://abc", "--no-tracking"], "which --no-tracking leaves out"),
+        (["--artifacts", "s3://abc", "--tracking-uri", "http://h"], "which --tracking-uri leaves"),
+        (["--namespace", "kube-system"], "cut off what else is there; found kube-system"),
+        (["--namespace", "kube-public"], "must be one for runs"),
+        (["--namespace", "kube-node-lease"], "must be one for runs"),
+        (["--namespace", "default"], "must be one for runs"),
+        (["--namespace", "dask-operator"], "must be one for runs"),
+        (["--out", "s3://"], "--out must name a bucket or host after s3://"),
+        (["--out", "gs:///runs/{run}"], "--out must name a bucket or host after gs://"),
+        (["--out", "foo://a/{run}"], "of a kind that fsspec knows"),
+        (["--out", "memory://a/{run}"], "memory:// goes with its pod"),
+        (["--name", ""], "46 characters at most"),
         (["--experiment", "daskcast-mlflow"], "give another with --name"),
         (["--name", "daskcast-submit"], "give another with --name"),
         (["--name", "Sales"], "with a letter first"),
@@ -925,8 +970,59 @@ def test_a_schedule_begins_anew(part: str, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("resume = true\nretry_failed = true\n")
     config = ["--config", str(tmp_path / "run.toml")]
     assert "leave --resume and --retry-failed away" in rendered(*config, part=part, code=2)
-    assert "DaskJob" in rendered(*config, part="daskjob")
+    assert "DaskJob" in rendered(*config, *ONE, part="daskjob")
     assert "Namespace" in rendered(*config, part="rbac")
+
+
+@pytest.mark.parametrize("part", ["job", "daskjob"])
+@pytest.mark.parametrize("flag", ["--resume", "--retry-failed"])
+def test_a_new_name_has_no_run_to_go_on_with(part: str, flag: str) -> None:
+    """It would end with exit code 2 in the cluster; what is around a run does not mind."""
+    told = rendered(flag, part=part, code=2)
+    assert f"{flag} goes on with a run that is there" in told
+    assert "give --out with the folder of that run" in told
+    assert "apiVersion" not in told
+    assert "Namespace" in rendered(flag, part="rbac")
+    assert flag in rendered(flag, *ONE, part=part)
+
+
+def test_submit_goes_on_with_a_run_that_is_named() -> None:
+    """By its name, or by its folder."""
+    call = ["k8s", "submit", *PLAIN, *PODS, "--dry-run", "--resume"]
+    done = CliRunner().invoke(main, call)
+    assert done.exit_code == 2
+    assert "give --run-name NAME, or --out with" in done.output
+    for more in (["--run-name", "first"], ONE):
+        assert CliRunner().invoke(main, [*call, *more]).exit_code == 0
+    in_a_job = CliRunner().invoke(main, call, env={"DASKCAST_RUN": "first"})
+    assert "s3://runs/first" in in_a_job.output
+
+
+def test_submit_creates_nothing_to_be_left() -> None:
+    """A dry run has nothing to detach from; an empty name is none."""
+    call = ["k8s", "submit", *PLAIN, *PODS]
+    done = CliRunner().invoke(main, [*call, "--dry-run", "--detach"])
+    assert done.exit_code == 2
+    assert "give one of them" in done.output
+    done = CliRunner().invoke(main, [*call, "--dry-run", "--run-name", ""])
+    assert done.exit_code == 2
+    assert "run-name must be" in done.output
+
+
+def test_an_operator_of_one_namespace_is_there_on_purpose() -> None:
+    """Who says that it is in the namespace of the runs has installed it so."""
+    args = ["--namespace", "team", "--operator-namespace", "team"]
+    policy = one("NetworkPolicy", *args, part="network", name="daskcast-scheduler")
+    assert policy["metadata"]["namespace"] == "team"
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///a", "foo://a/b", "memory://a", "c::foo://a/b"])
+def test_data_is_where_pods_see_it(url: str) -> None:
+    """A bucket is named, of a kind that there is, outside of any pod."""
+    for command in (["render"], ["submit", "--dry-run"]):
+        done = CliRunner().invoke(main, ["k8s", *command, url, *PLAIN[1:], *PODS])
+        assert done.exit_code == 2
+        assert "DATA must" in done.output
 
 
 def test_data_is_no_option_of_the_pod() -> None:
@@ -955,7 +1051,14 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         *("--tracking-uri", "http://h:99999", "--egress-port", "0", "--name", "A", "--resume"),
         *("--tag", "my/token=x", "--schedule", "0 0 31 2 *"), code=2,
     )  # fmt: skip
-    for part in ("tracking-uri", "egress_ports", "name must", "--resume", "tags", "schedule must"):
+    for part in (
+        "tracking-uri",
+        "egress_ports",
+        "name must",
+        "--resume",
+        "tag my",
+        "schedule must",
+    ):
         assert part in told
 
 
