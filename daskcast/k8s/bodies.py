@@ -23,6 +23,7 @@ _OBJECT: dict[str, Any] = {
         "worker": {"replicas": int},
     },
     "status": {
+        "phase": str,
         "conditions": [{}],
         "containerStatuses": _CONTAINERS,
         "initContainerStatuses": _CONTAINERS,

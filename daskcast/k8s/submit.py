@@ -55,6 +55,8 @@ _RUN = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _OWN_CODES = (0, 1, 2, 3)
 _NO_COMMAND = (126, 127)
 _UNUSABLE, _STOPPED = 2, 3
+_CODES = {"Succeeded": 0, "Failed": 137}
+"""Of a driver of which nothing else is told."""
 
 
 def check_run_name(run: str) -> None:
@@ -112,6 +114,7 @@ class Attempt:
         self._since: dict[str, float] = {}
         self._last_time = ""
         self._said: set[str] = set()
+        self._ran = False
 
     # -- one attempt ---------------------------------------------------------------------------
 
@@ -295,7 +298,8 @@ class Attempt:
 
     def _judge(self, pod: Mapping[str, Any], begun: float) -> None:
         """Give up on a driver that cannot start; say what it waits for."""
-        if status_of(pod).get("phase") != "Pending":
+        self._ran = self._ran or status_of(pod).get("phase") == "Running"
+        if self._ran:
             return
         self._seen, now, why = self._look(pod), self._clock(), "it is still being made"
         found = troubles(self._seen)
@@ -368,8 +372,9 @@ def _has_begun(pod: Mapping[str, Any]) -> bool:
 
 def _ended(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
     ended = (_status_of_driver(pod).get("state") or {}).get("terminated")
-    if ended is None and status_of(pod).get("phase") == "Failed":
-        return {"reason": status_of(pod).get("reason"), "exitCode": 137}
+    if ended is None and status_of(pod).get("phase") in _CODES:
+        code = _CODES[status_of(pod)["phase"]]
+        return {"reason": status_of(pod).get("reason"), "exitCode": code}
     return ended
 
 

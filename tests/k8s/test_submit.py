@@ -111,6 +111,7 @@ def ended(code: int, reason: str = "Error", **status: Any) -> dict[str, Any]:
 
 
 RUNNING = pod("Running", {"running": {}})
+UNKNOWN = pod("Unknown")
 DRAINED = [{"type": "DisruptionTarget", "status": "True", "message": "node is drained"}]
 
 
@@ -184,12 +185,21 @@ def test_an_image_that_is_not_there_ends_a_start() -> None:
     assert script.there == []
 
 
-def test_a_start_that_takes_too_long_ends() -> None:
+@pytest.mark.parametrize(
+    "driver", [pod("Pending"), UNKNOWN, {**UNKNOWN, "status": {}}], ids=["wait", "lost", "none"]
+)
+def test_a_start_that_takes_too_long_ends(driver: dict[str, Any]) -> None:
     """As long as the options say: nodes may be made for it."""
-    script = Script(pod("Pending"))
+    script = Script(driver)
     with pytest.raises(StoppedError, match="did not start within 600 s"):
         attempt(script).follow(lambda _: None)
     assert 600 < script.now < 900
+
+
+def test_a_driver_that_ran_has_started() -> None:
+    """Also where its node is not heard of for longer than a start may take."""
+    script = Script(RUNNING, *[UNKNOWN] * 700, pod("Succeeded"))
+    assert attempt(script).follow(lambda _: None) == 0
 
 
 def test_without_an_operator_nothing_happens() -> None:
