@@ -28,15 +28,19 @@ RESERVED = (
 """Variables that the operator, the Job or Kubernetes sets; one that is given would win over it."""
 
 _MEMORY = re.compile(r"([1-9][0-9]{0,14}(?:\.[0-9]+)?)(|k|M|G|T|Ki|Mi|Gi|Ti)")
-_CPU = re.compile(r"[0-9]{1,6}(\.[0-9]+)?|[1-9][0-9]{0,8}m")
-_SECRET = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_LABELLED = re.compile(r"[-A-Za-z0-9_./]{1,317}")
+_CPU = re.compile(r"(?!0+(\.0{0,2}|\.000\d*)?$)[0-9]{1,6}(\.[0-9]+)?|[1-9][0-9]{0,8}m")
+_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+_SECRET = re.compile(f"(?=.{{1,253}}$){_DOMAIN}")
+_WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_LABEL = re.compile(f"({_WORD})?")
+_LABELLED = re.compile(f"((?=[^/]{{1,253}}/){_DOMAIN}/)?{_WORD}")
+_LABEL_PAIR = re.compile(f"{_LABELLED.pattern}={_LABEL.pattern}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEXT = re.compile(r"[^\0]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _CLUSTER_NAME = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
 _IMAGE = re.compile(r"[a-z0-9][\w./:@-]*", re.IGNORECASE)
+_LEAST_MEMORY = "32Mi"  # less, such as a number without its unit, starts no Python
 _TOLERATION = re.compile(r"([^=:\s]+)(?:=([^:\s]*))?(?::(\w+))?")
 _RANGE = re.compile(r"([0-9]{1,6}):([0-9]{1,6})")
 
@@ -87,6 +91,7 @@ class PodOptions:
         """Name every problem; ``of`` is what these pods are called."""
         found = [
             *_matching(self, of, _MEMORY, "such as 4Gi", "memory"),
+            *_least_memory(self, of),
             *_matching(self, of, _CPU, "such as 2 or 500m", "cpu"),
             *_matching(self, of, _NAME, "the name of a service account", "service_account"),
         ]
@@ -95,8 +100,7 @@ class PodOptions:
         if not _is_words(self.tolerations):
             return [*found, f"{of}.tolerations must be a list of texts, found {self.tolerations!r}"]
         for toleration in self.tolerations:
-            read = _TOLERATION.fullmatch(toleration)
-            if read is None or (read[3] and read[3] not in EFFECTS):
+            if not _is_toleration(toleration):
                 found.append(
                     f"{of}.tolerations must be KEY=VALUE:EFFECT, with the effect one of "
                     f"{', '.join(EFFECTS)}; found {toleration!r}"
@@ -155,7 +159,7 @@ class KubernetesOptions:
             *_matching(self, "kubernetes", _NAME, "the name of a namespace", "namespace"),
             *_matching(self, "kubernetes", _CLUSTER_NAME, "a name of a to z, 0 to 9 and -", "name"),
             *_matching(self, "kubernetes", _RANGE, "MIN:MAX, such as 4:40", "adaptive"),
-            *_matching(self, "kubernetes", re.compile(r"[^=\s]+=[^=\s]*"), "LABEL=VALUE", "spot"),
+            *_matching(self, "kubernetes", _LABEL_PAIR, "LABEL=VALUE", "spot"),
             *_names(self, "kubernetes", "pull_secrets"),
             *at_least(self, 1, "idle_timeout"),
             *at_most(self, MOST_S, "idle_timeout"),
@@ -243,6 +247,22 @@ def read_toleration(text: str) -> dict[str, str]:
     return {"key": key, **matched, **({"effect": effect} if effect else {})}
 
 
+def _is_toleration(text: str) -> bool:
+    read = _TOLERATION.fullmatch(text)
+    if read is None:
+        return False
+    key, value, effect = read.groups()
+    sound = _LABELLED.fullmatch(key) and _LABEL.fullmatch(value or "")
+    return bool(sound) and effect in (None, *EFFECTS)
+
+
+def _least_memory(pod: PodOptions, of: str) -> list[str]:
+    sound = isinstance(pod.memory, str) and _MEMORY.fullmatch(pod.memory)
+    if not sound or pod.memory_bytes >= in_bytes(_LEAST_MEMORY):
+        return []
+    return [f"{of}.memory must be {_LEAST_MEMORY} at least, with its unit; found {pod.memory!r}"]
+
+
 def _words(given: Any) -> Any:
     if isinstance(given, str):
         return tuple(word.strip() for word in given.split(",") if word.strip())
@@ -258,7 +278,10 @@ def _names(options: Any, of: str, name: str) -> list[str]:
     given = getattr(options, name)
     if _is_words(given) and all(_SECRET.fullmatch(word) for word in given):
         return []
-    return [f"{of}.{name} must be names of a to z, 0 to 9, - and .; found {given!r}"]
+    return [
+        f"{of}.{name} must be names of a to z, 0 to 9, - and . as Kubernetes takes them; found "
+        f"{given!r}"
+    ]
 
 
 def _tables(pod: PodOptions, of: str) -> list[str]:

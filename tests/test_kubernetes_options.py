@@ -7,6 +7,7 @@ import re
 import pytest
 
 from daskcast import preload
+from daskcast.cli import main
 from daskcast.cli.options import resolve
 from daskcast.config import RunOptions
 from daskcast.errors import ConfigError
@@ -54,6 +55,36 @@ def test_flags_alone_are_enough():
     assert found.pull_secrets == ("registry",)
 
 
+PODS = [
+    *(("image", "r/d:1", "--image"), ("namespace", "f", "--namespace"), ("spot", "a=b", "--spot")),
+    *(("name", "mine", "--cluster-name"), ("worker_memory", "1Gi", "--worker-memory")),
+    *(("pull_secrets", ("a",), "--pull-secret"), ("worker_secrets", ("a",), "--secret")),
+    *(("worker_tolerations", ("a",), "--toleration"), ("idle_timeout", 9, "--idle-timeout")),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "flag"), PODS)
+def test_flags_of_pods_are_for_pods(name, value, flag):
+    """Where they would be without effect, they are refused; each is called as it was given."""
+    assert flag in {opt for param in main.commands["run"].params for opt in param.opts}
+    for cluster in (None, "threads", "tcp://a:1"):
+        with pytest.raises(ConfigError, match=f"^{flag} are for pods.*give --cluster kubernetes"):
+            resolve({"h": 3, name: value, "cluster": cluster}, cluster="local")
+    given = {"h": 3, "image": "r/d:1", "workers": 1, name: value, "cluster": "kubernetes"}
+    assert resolve(given, cluster="local")
+
+
+def test_a_file_serves_pods_and_one_machine(tmp_path):
+    """Its table of pods is for those who ask for Kubernetes, and no harm to others."""
+    (tmp_path / "run.toml").write_text(
+        'horizon = 3\ncluster = "kubernetes"\nworkers = 1\n[kubernetes]\nimage = "r/d:1"\n'
+    )
+    config = str(tmp_path / "run.toml")
+    assert resolve({"cluster": "local"}, config, cluster="local")[1].cluster == "local"
+    found = resolve({"namespace": "f"}, config, cluster="local")[1]
+    assert (found.cluster, found.kubernetes.namespace) == ("kubernetes", "f")
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
@@ -67,6 +98,22 @@ def test_flags_alone_are_enough():
         ({"worker": {"secrets": [["a"]]}}, "worker.secrets must be names of a to z"),
         ({"worker": {"secrets": ["x; rm -rf /"]}}, "worker.secrets must be names of a to z"),
         ({"worker": {"tolerations": [1]}}, "worker.tolerations must be a list of texts"),
+        ({"worker": {"memory": "4096"}}, "must be 32Mi at least, with its unit; found '4096'"),
+        ({"driver": {"memory": "31Mi"}}, "driver.memory must be 32Mi at least"),
+        ({"worker": {"cpu": "0"}}, "worker.cpu must be such as 2 or 500m; found '0'"),
+        ({"worker": {"cpu": 0.0}}, "worker.cpu must be such as 2 or 500m; found '0.0'"),
+        ({"worker": {"cpu": "0.0001"}}, "worker.cpu must be such as 2 or 500m"),
+        ({"worker": {"secrets": ["a..b"]}}, "worker.secrets must be names of a to z"),
+        ({"worker": {"secrets": ["a.-b"]}}, "worker.secrets must be names of a to z"),
+        ({"worker": {"tolerations": ["a/b/c=!!"]}}, "must be KEY=VALUE:EFFECT"),
+        ({"worker": {"tolerations": ["a/b=!!"]}}, "must be KEY=VALUE:EFFECT"),
+        ({"worker": {"tolerations": ["ü"]}}, "must be KEY=VALUE:EFFECT"),
+        ({"worker": {"node_selector": {"a//b": "x"}}}, "worker.node_selector must hold"),
+        ({"worker": {"node_selector": {"A.b/c": "x"}}}, "worker.node_selector must hold"),
+        ({"worker": {"node_selector": {"x" * 64: "x"}}}, "worker.node_selector must hold"),
+        ({"spot": "ü=ö"}, "kubernetes.spot must be LABEL=VALUE"),
+        ({"spot": "-x=-y-"}, "kubernetes.spot must be LABEL=VALUE"),
+        ({"spot": "a/b/c=d"}, "kubernetes.spot must be LABEL=VALUE"),
         ({"worker": {"env": {"A": 1}}}, "numbers in quotes); found 'A' = 1"),
         ({"worker": {"env": {"A B": "1"}}}, "worker.env must hold names and texts"),
         ({"worker": {"node_selector": {"disk": "a b"}}}, "worker.node_selector must hold"),
@@ -107,6 +154,17 @@ def test_a_cluster_needs_an_image_and_a_number():
     assert len(caught.value.problems) == 2
     assert RunOptions(cluster="kubernetes", kubernetes={"name": "there"}).kubernetes.name == "there"
     assert RunOptions(kubernetes={"image": "x", "adaptive": "1:2"})
+
+
+def test_what_kubernetes_takes_is_taken():
+    """Labels with and without a prefix, empty values, names with dots, thousandths of a core."""
+    pod = PodOptions(
+        cpu="0.001", memory="32Mi", secrets=("a.b-c", "4"), config_maps=("x" * 253,),
+        node_selector={"node.kubernetes.io/lifecycle": "", "A_b.c": "9", "x" * 63: "y" * 63},
+        tolerations=("a", "a.b/C=", "a=b:NoExecute", "a:NoSchedule"),
+    )  # fmt: skip
+    for spot in ("a=", "a.b/C=d", "life=spot"):
+        assert KubernetesOptions(worker=pod, spot=spot).worker == pod
 
 
 @pytest.mark.parametrize("amount", ["1Gi", "1024Mi", "1048576Ki", "1073741824"])

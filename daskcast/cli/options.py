@@ -42,6 +42,16 @@ _POD_OPTIONS = (
     *("worker_service_account", "worker_node_selector", "worker_tolerations"),
 )
 
+_FLAGS = {
+    "name": "--cluster-name",
+    "pull_secrets": "--pull-secret",
+    "worker_secrets": "--secret",
+    "worker_service_account": "--service-account",
+    "worker_node_selector": "--node-selector",
+    "worker_tolerations": "--toleration",
+}
+"""Names of flags that are not those of what they set."""
+
 
 class Words(click.ParamType[tuple[Any, ...]]):
     """Values with commas between them, such as ``80,95``."""
@@ -340,6 +350,7 @@ def resolve(
     pods = {name: given.pop(name) for name in _POD_OPTIONS if name in given}
     asked = {**defaults, **(read_toml(config_file) if config_file else {}), **given}
     if pods:
+        _check_for_pods(pods, asked, defaults)
         asked["kubernetes"] = _with_pods(asked.get("kubernetes"), pods)
     if asked.get("h") is None:
         raise ConfigError("the horizon is missing: give --horizon N, the steps to forecast")
@@ -350,6 +361,20 @@ def resolve(
     names = _FORECAST if backtest else _FORECAST - _OF_WINDOWS
     forecast = {name: _plain(name, value) for name, value in asked.items() if name in names}
     return _both(forecast, {name: value for name, value in asked.items() if name in _RUN})
+
+
+def _check_for_pods(
+    pods: Mapping[str, Any], asked: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> None:
+    """Refuse flags of pods where a command would run without any; a file may serve both ways."""
+    cluster = asked.get("cluster")
+    if defaults.get("cluster", KUBERNETES) == KUBERNETES or cluster == KUBERNETES:
+        return
+    flags = ", ".join(_FLAGS.get(name, f"--{name.replace('_', '-')}") for name in pods)
+    raise ConfigError(
+        f"{flags} are for pods, and there are none with --cluster {cluster}: give --cluster "
+        f"{KUBERNETES}, or leave them away"
+    )
 
 
 def _with_pods(table: Any, flags: Mapping[str, Any]) -> Any:
