@@ -62,7 +62,7 @@ class Work:
     Parameters
     ----------
     name : str
-        Of what creates it: a Job's begins with it, a CronJob's is it, as that of its ConfigMap is.
+        Of what creates it: a Job's begins with it, a CronJob's is it.
     options : RunOptions
         With an image, workers and a run folder that outlives pods.
     run_args : tuple of str
@@ -258,10 +258,10 @@ def job(work: Work, around: Surroundings, *, name: str) -> list[Document]:
     name : str
         Of the Job, and so of the run.
     """
-    spec = {**_job_spec(work, around), "ttlSecondsAfterFinished": _KEEP_S}
+    spec = {**_job_spec(work, around, name), "ttlSecondsAfterFinished": _KEEP_S}
     about = f"{_JOB_ABOUT}\nLogs of the run: kubectl logs -n {around.namespace} -f job/{name}"
     made = manifest("Job", "batch/v1", named(name, around.namespace), spec=spec)
-    return [*_config_map(work, around), Document(made, about)]
+    return [*_config_map(work, around, name), Document(made, about)]
 
 
 def schedule_problems(options: RunOptions) -> list[str]:
@@ -300,7 +300,7 @@ def cron_job(work: Work, around: Surroundings) -> list[Document]:
         "failedJobsHistoryLimit": 3,
         "jobTemplate": {
             "metadata": {"labels": {**LABELS, PART_LABEL: SUBMIT}},
-            "spec": _job_spec(work, around),
+            "spec": _job_spec(work, around, work.name),
         },
     }
     about = f"""\
@@ -308,7 +308,7 @@ def cron_job(work: Work, around: Surroundings) -> list[Document]:
 Each run has the name of its Job. To run it now:
   kubectl create job {work.name}-now -n {around.namespace} --from=cronjob/{work.name}"""
     made = manifest("CronJob", "batch/v1", named(work.name, around.namespace), spec=spec)
-    return [*_config_map(work, around), Document(made, about)]
+    return [*_config_map(work, around, work.name), Document(made, about)]
 
 
 _JOB_ABOUT = """\
@@ -317,7 +317,7 @@ entities have no forecast) and 2 (wrong usage, unusable data) are final; 3 (stop
 goes on with the same run. A pod whose node is drained does not count."""
 
 
-def _job_spec(work: Work, around: Surroundings) -> dict[str, Any]:
+def _job_spec(work: Work, around: Surroundings, name: str) -> dict[str, Any]:
     in_container = {"containerName": "submit", "operator": "In"}
     rules = [
         {"action": "FailJob", "onExitCodes": {**in_container, "values": _FINAL}},
@@ -332,12 +332,12 @@ def _job_spec(work: Work, around: Surroundings) -> dict[str, Any]:
         "podFailurePolicy": {"rules": rules},
         "template": {
             "metadata": {"labels": labels, "annotations": _STAY},
-            "spec": _submit(work, around),
+            "spec": _submit(work, around, name),
         },
     }
 
 
-def _submit(work: Work, around: Surroundings) -> dict[str, Any]:
+def _submit(work: Work, around: Surroundings, name: str) -> dict[str, Any]:
     container = {
         "name": "submit",
         "image": work.pods.image,
@@ -352,16 +352,17 @@ def _submit(work: Work, around: Surroundings) -> dict[str, Any]:
     if work.config is not None:
         mount = {"name": "options", "mountPath": CONFIG_FOLDER}
         pod["containers"][0]["volumeMounts"].append(mount)
-        pod["volumes"].append({"name": "options", "configMap": {"name": work.name}})
+        pod["volumes"].append({"name": "options", "configMap": {"name": name}})
     return {**pod, "restartPolicy": "Never", "terminationGracePeriodSeconds": 180}
 
 
-def _config_map(work: Work, around: Surroundings) -> list[Document]:
+def _config_map(work: Work, around: Surroundings, name: str) -> list[Document]:
+    """Keep the options' file under the name of what reads it, so that no other changes it."""
     if work.config is None:
         return []
-    metadata = named(work.name, around.namespace)
+    metadata = named(name, around.namespace)
     made = manifest("ConfigMap", "v1", metadata, data={CONFIG_FILE: work.config})
-    return [Document(made, "The options of --config.")]
+    return [Document(made, f"The options of --config, for {name} alone.")]
 
 
 def _from_label(variable: str, label: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from daskcast.k8s.spec import COMPONENT_LABEL, LABELS
 
 if TYPE_CHECKING:
     from daskcast.k8s.surroundings import Surroundings
+    from daskcast.kubernetes_options import KubernetesOptions
 
 PARTS = ("all", "rbac", "network", "mlflow", "job", "cronjob", "daskjob")
 
@@ -113,26 +114,52 @@ Then `kubectl apply -f` this file, and `daskcast k8s check` to see what is missi
 
 
 def _secrets(work: Work, around: Surroundings, part: str) -> list[str]:
-    create = f"  kubectl create secret generic -n {around.namespace}"
-    random = '"$(openssl rand -hex 24)"'
+    """Give the commands that create what pods of a part wait for."""
+    serves = part == "mlflow" or (work.own_mlflow and part == "all")
+    runs = part in {"all", "job", "cronjob", "daskjob"}
     found: list[str] = []
-    if work.own_mlflow and part in {"all", "mlflow"}:
-        keys = {
-            "POSTGRES_USER": "mlflow",
-            "POSTGRES_PASSWORD": random,
-            "MLFLOW_AUTH_ADMIN_PASSWORD": random,
-            "MLFLOW_FLASK_SERVER_SECRET_KEY": random,
-            "AWS_ACCESS_KEY_ID": "..." if around.artifacts else "daskcast",
-            "AWS_SECRET_ACCESS_KEY": "..." if around.artifacts else random,
-        }
-        found += _create(f"{create} {SERVER_SECRET}", keys)
-    if work.own_mlflow and part not in {"rbac", "network"}:
-        keys = {"MLFLOW_TRACKING_USERNAME": "daskcast", "MLFLOW_TRACKING_PASSWORD": random}
-        found += _create(f"{create} {DRIVER_SECRET}", keys)
-    if part in {"all", "job", "cronjob", "daskjob"}:
-        for name in work.pods.driver.secrets:
-            found.append(f"{create} {name} --from-env-file=FILE   # one KEY=VALUE a line")
+    if serves:
+        found += _of_the_server(around)
+    if serves or (work.own_mlflow and runs):
+        keys = {"MLFLOW_TRACKING_USERNAME": "daskcast", "MLFLOW_TRACKING_PASSWORD": _RANDOM}
+        found += _create(f"{_new('secret generic', around)} {DRIVER_SECRET}", keys)
+    if runs:
+        found += _of_the_run(work.pods, around)
+    if serves or runs:
+        start = _new("secret docker-registry", around)
+        how = "--docker-server=HOST --docker-username=..."
+        found += [f"{start} {name} {how}" for name in work.pods.pull_secrets]
     return found
+
+
+_RANDOM = '"$(openssl rand -hex 24)"'
+
+
+def _new(kind: str, around: Surroundings) -> str:
+    return f"  kubectl create {kind} -n {around.namespace}"
+
+
+def _of_the_server(around: Surroundings) -> list[str]:
+    keys = {
+        "POSTGRES_USER": "mlflow",
+        "POSTGRES_PASSWORD": _RANDOM,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": _RANDOM,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": _RANDOM,
+        "AWS_ACCESS_KEY_ID": "..." if around.artifacts else "daskcast",
+        "AWS_SECRET_ACCESS_KEY": "..." if around.artifacts else _RANDOM,
+    }
+    return _create(f"{_new('secret generic', around)} {SERVER_SECRET}", keys)
+
+
+def _of_the_run(pods: KubernetesOptions, around: Surroundings) -> list[str]:
+    """Name what scheduler, workers and driver get; the driver has all that workers have."""
+    how = "--from-env-file=FILE   # one KEY=VALUE a line"
+    secrets = dict.fromkeys((*pods.driver.secrets, *pods.scheduler.secrets))
+    maps = dict.fromkeys((*pods.driver.config_maps, *pods.scheduler.config_maps))
+    return [
+        *(f"{_new('secret generic', around)} {name} {how}" for name in secrets),
+        *(f"{_new('configmap', around)} {name} {how}" for name in maps),
+    ]
 
 
 def _create(command: str, keys: dict[str, str]) -> list[str]:

@@ -1270,6 +1270,49 @@ def test_numbers_among_arguments_are_texts() -> None:
     assert "namespace: '1e3'\n" in rendered("--namespace", "1e3", part="cronjob")
 
 
+def test_each_config_map_is_of_one_thing(tmp_path: Path) -> None:
+    """A run now does not change the options of the schedule, nor those of another run."""
+    (tmp_path / "run.toml").write_text("seed = 3\n")
+    made = objects("--config", str(tmp_path / "run.toml"), part="job")
+    names = {thing["metadata"]["name"] for thing in made}
+    assert len(made) == 2
+    assert len(names) == 1
+    assert re.fullmatch(r"daskcast-[0-9]{8}t[0-9]{6}z", *names)
+    [pod] = [pod for thing in made for pod in pods_in(thing)]
+    assert {"name": "options", "configMap": {"name": names.pop()}} in pod["volumes"]
+
+
+def needed(part: str, *args: str) -> set[str]:
+    """Give the names of Secrets and ConfigMaps that pods of a part wait for."""
+    found: set[str] = set()
+    for thing in objects(*args, part=part):
+        text = json.dumps(thing)
+        found |= set(re.findall(r'"(?:secret|configMap|secretKey)Ref": \{"name": "([^"]+)"', text))
+        for pod in pods_in(thing):
+            found |= {pull["name"] for pull in pod.get("imagePullSecrets", ())}
+    return found
+
+
+@pytest.mark.parametrize("part", ["all", "job", "cronjob", "daskjob", "mlflow"])
+@pytest.mark.parametrize("untracked", [False, True])
+def test_the_head_names_all_that_pods_wait_for(part: str, untracked: bool, tmp_path: Path) -> None:
+    """Of scheduler, workers, driver, server and images; Secrets and ConfigMaps; each once."""
+    text = 'pull_secrets = "registry"\n'
+    for pod in ("scheduler", "worker", "driver"):
+        text += f'[kubernetes.{pod}]\nsecrets = ["of-{pod}", "lake"]\nconfig_maps = "in-{pod}"\n'
+    (tmp_path / "run.toml").write_text(f"[kubernetes]\n{text}")
+    args = ["--config", str(tmp_path / "run.toml"), *(["--no-tracking"] if untracked else [])]
+    wanted = needed(part, *args)
+    if part in {"all", "job", "cronjob"}:
+        wanted |= needed("daskjob", *args)
+    printed = rendered(*args, part=part)
+    named = re.findall(
+        r"^#   kubectl create (?:secret [\w-]+|configmap) -n forecast (\S+)", printed, re.MULTILINE
+    )
+    assert sorted(named) == sorted(wanted)
+    assert len(wanted) == {"mlflow": 3}.get(part, 8 + (not untracked) * (1 + (part == "all")))
+
+
 def help_of(*command: str) -> str:
     return " ".join(CliRunner().invoke(main, [*command, "--help"]).output.split())
 
