@@ -190,11 +190,8 @@ class _Stages:
         """Open the run to go on with; refuse early a folder that holds one."""
         if self.goes_on:
             self.folder = RunFolder.open(self.url)
-        elif RunFolder.is_at(self.url):  # creating the folder has the last word
-            raise StoreError(
-                f"the folder {redact_uri(absolute(self.url))} holds a run; give another folder, "
-                f"or go on with that run: --resume (in a call resume=True)"
-            )
+        else:
+            refuse_held(self.url)  # creating the folder has the last word
 
     def be_the_only_one(self, stack: ExitStack) -> None:
         """Keep others from this folder; what they did until now is seen."""
@@ -429,6 +426,20 @@ class _Stages:
         began = self.work_began
         seconds = 0.0 if began is None else time.perf_counter() - began
         self.on_progress(Progress(self.stage, self.counts, self.n_before, seconds, self.n_tracked))
+
+
+def refuse_held(url: str) -> None:
+    """Refuse early a folder that holds a run.
+
+    Raises
+    ------
+    StoreError
+    """
+    if RunFolder.is_at(url):
+        raise StoreError(
+            f"the folder {redact_uri(absolute(url))} holds a run; give another folder, or go on "
+            f"with that run: --resume (in a call resume=True)"
+        )
 
 
 def check_models(config: ForecastConfig) -> None:

@@ -153,6 +153,10 @@ def test_a_folder_that_holds_a_run_is_refused(data: str) -> None:
     assert again.exit_code == 2
     assert "holds a run" in again.stderr
     assert "--resume" in again.stderr
+    planned = command("run", data, *QUIET, "--out", "a", "--dry-run")
+    assert planned.exit_code == 2
+    assert "holds a run" in planned.stderr
+    assert command("run", data, *QUIET, "--out", "a", "--resume", "--dry-run").exit_code == 0
     assert command("run", data, *QUIET, "--out", "a", "--resume").exit_code == 0
 
 

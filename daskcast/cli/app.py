@@ -249,8 +249,12 @@ def _plan_or_forecast(
     if not dry_run:
         _forecast(data, config, options, log_json=log_json)
         return
+    from daskcast.out import folder_of
+    from daskcast.pipeline import refuse_held
     from daskcast.plan import make_plan
 
+    if not (options.resume or options.resume_if_begun or options.retry_failed):
+        refuse_held(folder_of(options))
     click.echo(make_plan(data, config, options).describe())
 
 
