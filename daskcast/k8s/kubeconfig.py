@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from daskcast.k8s.refused import LOG_IN
+from daskcast.redact import is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,14 @@ _LISTS = {"clusters": "cluster", "users": "user", "contexts": "context"}
 _PROXIES = ("http", "https", "socks5", "socks5h")
 _PEM = b"-----BEGIN"
 _TOKEN_LIKE = re.compile(r"[\w+=.-]{40,}")
+_NAMED = re.compile(
+    r"""(?P<name>[\w.-]+)(?P<is>["']?\s*[=:]\s*|\s+)"""
+    r"""(?=(?P<value>"[^"]*"?|'[^']*'?|(?:(?:basic|bearer)\s+)?[^\s,;&]+))""",
+    flags=re.IGNORECASE,
+)
+_HEADER = re.compile(r"(Illegal header \w+) .*", flags=re.DOTALL)
+"""In the words of httpx, which go on with what may be a token."""
+
 _LONGEST_HINT = 200
 _FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 _URL = re.compile(
@@ -244,15 +253,20 @@ def _check_pem(path: str, what: str, content: bytes, where: str) -> None:
 
 def _check_user(path: str, user: Mapping[str, Any]) -> None:
     told, provider = "", user.get("auth-provider")
-    token = str(user.get("token") or "")
-    if not (token.isascii() and token.isprintable()):
+    tokens = str(user.get("token") or "") + _id_token(provider)
+    if not (tokens.isascii() and tokens.isprintable()):
         told = "has a token with line breaks or letters that no token has"
     elif "username" in user or "password" in user:
         told = "signs in by user and password, which Kubernetes ended with version 1.19"
-    elif isinstance(provider, dict) and not (provider.get("config") or {}).get("id-token"):
+    elif isinstance(provider, dict) and not _id_token(provider):
         told = f"signs in by the auth-provider {provider.get('name')}, which is not supported"
     if told:
         raise _UnusableError(f"the user of the kubeconfig {path} {told}: {LOG_IN}")
+
+
+def _id_token(provider: Any) -> str:
+    config = provider.get("config") if isinstance(provider, dict) else None
+    return str(config.get("id-token") or "") if isinstance(config, dict) else ""
 
 
 def _blame_program(
@@ -281,10 +295,25 @@ def _blame_program(
         raise _UnusableError(f"{who} {told}: {LOG_IN}")
     if isinstance(error, OSError):
         raise _UnusableError(f"{who} cannot be started ({error.strerror}): mend it, or {LOG_IN}")
+    if isinstance(error, UnicodeEncodeError) or _HEADER.match(words):
+        told = "answered with a token with line breaks or letters that no token has"
+        raise _UnusableError(f"{who} {told}: mend it, or {LOG_IN}")
     if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
         raise _UnusableError(f"{who} answered without a token or a certificate: {LOG_IN}")
 
 
 def _hidden(words: str) -> str:
-    """Leave away what may be a token."""
-    return _TOKEN_LIKE.sub("***", " ".join(words.split()))
+    """Leave away what may be a token, or a password by its name."""
+    words = " ".join(_HEADER.sub(r"\1", words).split())
+    kept, at = "", 0
+    for found in _NAMED.finditer(words):
+        begin, end = found.span("value")
+        if begin >= at and _is_secret(found):
+            kept, at = f"{kept}{words[at:begin]}***", end
+    return _TOKEN_LIKE.sub("***", kept + words[at:])
+
+
+def _is_secret(found: re.Match[str]) -> bool:
+    """Tell whether a name is that of a secret; before a space, that of a flag alone."""
+    has_value = found["is"].strip() or found["name"].startswith("-")
+    return bool(has_value) and is_secret_name(found["name"].replace("-", "_"))

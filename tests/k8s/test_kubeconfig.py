@@ -173,6 +173,12 @@ def test_one_that_does(config: dict[str, Any], file: Path) -> None:
         ),
         (lambda c: user(c).update(token=f"a\n{SECRET}"), "has a token with line breaks"),
         (lambda c: user(c).update(token=f"ü{SECRET}"), "letters that no token has"),
+        (
+            lambda c: user(c).update(
+                {"auth-provider": {"name": "oidc", "config": {"id-token": f"a\n{SECRET}"}}}
+            ),
+            "the user of the kubeconfig",
+        ),
         (lambda c: user(c).update(username="ann", password=SECRET), "by user and password"),
         (lambda c: user(c).update({"auth-provider": {"name": "gcp"}}), "auth-provider gcp"),
         (lambda c: user(c).update({"auth-provider": {"name": "oidc"}}), "auth-provider oidc"),
@@ -254,6 +260,20 @@ def test_a_pod_without_a_token(file: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("script", "words"),
     [
         (f"echo 'not logged in as {'x' * 50}' >&2; exit 3", "(exit code 3: not logged in as ***)"),
+        (f"echo 'no: password={SECRET} was refused' >&2; exit 1", "password=*** was refused)"),
+        (f"echo 'no: my_token : {SECRET}' >&2; exit 1", "(exit code 1: no: my_token : ***)"),
+        (f"""echo '{{"api-key": "a {SECRET}"}}' >&2; exit 1""", '{"api-key": ***}'),
+        (f"echo 'Authorization: Bearer {SECRET}' >&2; exit 1", "Authorization: ***)"),
+        (f"echo 'ran login --password {SECRET}' >&2; exit 1", "ran login --password ***)"),
+        ("echo 'the token has expired' >&2; exit 1", "(exit code 1: the token has expired)"),
+        (
+            f"""printf %s '{{"status": {{"token": "a\\n{SECRET}"}}}}'""",
+            "answered with a token with line breaks or",
+        ),
+        (
+            f"""echo '{{"status": {{"token": "é{SECRET}"}}}}'""",
+            "letters that no token has: mend it",
+        ),
         ("exit 1", "failed (exit code 1: it wrote nothing)"),
         (f"echo {SECRET}", "answered without a token or a certificate"),
         ("""echo '{"status": {}}'""", "answered without a token or a certificate"),
