@@ -277,6 +277,11 @@ def test_the_chart_of_the_operator_is_valid(tmp_path: Path) -> None:
     ]
     assert pod["containers"][0]["securityContext"]["runAsNonRoot"]
     assert labels["app.kubernetes.io/name"] == "dask-kubernetes-operator"  # as `check` looks for
+    assert unrestricted(pod) == ["seccomp"]  # in a namespace as rendered, it needs to be told:
+    told = ["--set", "podSecurityContext.seccompProfile.type=RuntimeDefault"]
+    text = run("template", "dask-operator", str(chart()), *told)
+    [pod] = [pod for thing in yaml.safe_load_all(text) if thing for pod in pods_in(thing)]
+    assert unrestricted(pod) == []
 
 
 # -- security ----------------------------------------------------------------------------------
@@ -1328,6 +1333,16 @@ def test_help_tells_what_holds_in_pods(command: str) -> None:
     assert "[default: the server of the namespace]" in told
     assert "[default: local]" in help_of("run")
     assert "--cluster-name" in help_of("run")
+
+
+def test_help_tells_what_schedules_share() -> None:
+    """A second one brings no policies of its own, and a dry run asks nobody."""
+    told = help_of("k8s", "render")
+    assert "add a second by --part cronjob" in told
+    assert "name the ports of all" in told
+    assert "without --namespace, it is printed for the namespace default" in help_of(
+        "k8s", "submit"
+    )
 
 
 def test_help_tells_which_ports_are_replaced() -> None:
