@@ -57,6 +57,8 @@ class _ProblemsError(DaskcastError, ValueError):
         self.problems: tuple[str, ...] = self.args
 
     def __str__(self) -> str:
+        if not self.problems:
+            return f"{type(self).__name__}, of which nothing is told"
         if len(self.problems) == 1:
             return self.problems[0]
         lines = "\n".join(f"  - {problem}" for problem in self.problems)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daskcast.errors import ClusterError
+from daskcast.errors import AwayError, ClusterError
 from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.pods import state_of
 from daskcast.k8s.refused import refusal
@@ -444,6 +444,11 @@ def test_a_right_that_is_missing_comes_with_its_rule() -> None:
 )
 def test_refusals(status: int, text: str, words: str) -> None:
     assert words in told(status, text)
+
+
+def test_an_error_without_problems() -> None:
+    """It is not told that there are none."""
+    assert str(AwayError()) == "AwayError, of which nothing is told"
 
 
 # -- watching, by a clock of our own -----------------------------------------------------------
