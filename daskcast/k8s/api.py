@@ -33,6 +33,7 @@ from daskcast.k8s.answers import (
     words_of,
 )
 from daskcast.k8s.bodies import items_of, object_of, table_of
+from daskcast.k8s.copies import remove_copies, tidy
 from daskcast.k8s.kubeconfig import why_no_account
 from daskcast.k8s.refused import LOG_IN
 from daskcast.k8s.spec import API_VERSION, COMPONENT_LABEL, NAME_LABEL
@@ -50,11 +51,6 @@ _APPS = "apps/v1"
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _OPERATOR = "kopf.zalando.org/"
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_COPIES = {
-    "client_key_file": "client-key-data",
-    "client_cert_file": "client-certificate-data",
-    "server_ca_file": "certificate-authority-data",
-}
 
 
 def need_dask_kubernetes() -> None:
@@ -107,7 +103,7 @@ class Kubernetes:
         # and in two steps, so that a program that signs in is told from an API that is silent.
         self._api = kr8s.asyncio.Api(bypass_factory=True)
         self._api.timeout = REQUEST_S
-        _tidy(self._api.auth)
+        tidy(self._api.auth)
         try:
             await answered(_awaited(self._api.auth))
         except RefusedError as refused:
@@ -166,7 +162,7 @@ class Kubernetes:
         if session is not None:
             await session.aclose()
         if self._api is not None:
-            _remove_copies(self._api.auth)
+            remove_copies(self._api.auth)
 
     # -- one request ---------------------------------------------------------------------------
 
@@ -359,28 +355,6 @@ class Kubernetes:
 
 async def _awaited(work: Any) -> Any:
     return await work
-
-
-def _tidy(auth: Any) -> None:
-    """Let kr8s remove the keys that it wrote before it writes them once more."""
-    sign_in = auth.reauthenticate
-
-    async def tidily() -> None:
-        _remove_copies(auth)
-        await sign_in()
-
-    auth.reauthenticate = tidily
-
-
-def _remove_copies(auth: Any) -> None:
-    """Remove the files to which kr8s copied keys and certificates out of the kubeconfig."""
-    parts = (part for part in (auth._cluster, auth._user) if isinstance(part, dict))
-    given = {what: value for part in parts for what, value in part.items()}
-    for name, what in _COPIES.items():
-        copy = getattr(auth, name)
-        if copy and given.get(what):
-            Path(copy).unlink(missing_ok=True)
-            setattr(auth, name, None)
 
 
 async def _look(api: Any) -> None:

@@ -23,7 +23,7 @@ from spaces import SERVER, secret
 
 from daskcast.cli import main
 from daskcast.errors import ClusterError, StoppedError
-from daskcast.k8s import check, probe
+from daskcast.k8s import check, check_image, probe
 from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.ending import as_error
 from daskcast.k8s.jobs import daskjob
@@ -300,7 +300,7 @@ def answer(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 write(text)
             return int(said.get("code", 0))
 
-    monkeypatch.setattr(check, "Attempt", Attempt)
+    monkeypatch.setattr(check_image, "Attempt", Attempt)
     return said
 
 
@@ -364,8 +364,8 @@ def test_an_image_that_hangs(
     fake: Fake, answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is given up."""
-    monkeypatch.setattr(check, "START_S", 0.1)
-    monkeypatch.setattr(check, "TELL_S", 0.1)
+    monkeypatch.setattr(check_image, "START_S", 0.1)
+    monkeypatch.setattr(check_image, "TELL_S", 0.1)
     answer["hangs"] = True
     assert "its driver did not end within 0.2 s" in told("--image", "a:1", code=2)
 
