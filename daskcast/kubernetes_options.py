@@ -35,6 +35,7 @@ _WORD = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _LABEL = re.compile(f"({_WORD})?")
 _LABELLED = re.compile(f"((?=[^/]{{1,253}}/){_DOMAIN}/)?{_WORD}")
 _LABEL_PAIR = re.compile(f"{_LABELLED.pattern}={_LABEL.pattern}")
+_OF_LABELS = "of letters, digits and - _ . within (and one / before the name)"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEXT = re.compile(r"[^\0]*")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -102,8 +103,8 @@ class PodOptions:
         for toleration in self.tolerations:
             if not _is_toleration(toleration):
                 found.append(
-                    f"{of}.tolerations must be KEY=VALUE:EFFECT, with the effect one of "
-                    f"{', '.join(EFFECTS)}; found {toleration!r}"
+                    f"{of}.tolerations must be KEY=VALUE:EFFECT, {_OF_LABELS}, with the effect one "
+                    f"of {', '.join(EFFECTS)}; found {toleration!r}"
                 )
         return found
 
@@ -159,7 +160,7 @@ class KubernetesOptions:
             *_matching(self, "kubernetes", _NAME, "the name of a namespace", "namespace"),
             *_matching(self, "kubernetes", _CLUSTER_NAME, "a name of a to z, 0 to 9 and -", "name"),
             *_matching(self, "kubernetes", _RANGE, "MIN:MAX, such as 4:40", "adaptive"),
-            *_matching(self, "kubernetes", _LABEL_PAIR, "LABEL=VALUE", "spot"),
+            *_matching(self, "kubernetes", _LABEL_PAIR, f"LABEL=VALUE, {_OF_LABELS}", "spot"),
             *_names(self, "kubernetes", "pull_secrets"),
             *at_least(self, 1, "idle_timeout"),
             *at_most(self, MOST_S, "idle_timeout"),

@@ -90,7 +90,7 @@ def test_a_file_serves_pods_and_one_machine(tmp_path):
     [
         ({"worker": {"memory": "a lot"}}, "worker.memory must be such as 4Gi; found 'a lot'"),
         ({"worker": {"cpu": "two"}}, "worker.cpu must be such as 2 or 500m; found 'two'"),
-        ({"worker": {"tolerations": ["a=b:Never"]}}, "effect one of NoSchedule, PreferNoSchedule"),
+        ({"worker": {"tolerations": ["a=b:Never"]}}, "the effect one of NoSchedule, Prefer"),
         ({"worker": {"memory": "0"}}, "worker.memory must be such as 4Gi; found '0'"),
         ({"worker": {"memory": "٤Gi"}}, "worker.memory must be such as 4Gi"),
         ({"worker": {"memory": "9" * 400 + "Gi"}}, "worker.memory must be such as 4Gi"),
