@@ -52,7 +52,7 @@ def config_text(file: str | None) -> str | None:
             f"the file of --config must have {MOST_OF_CONFIG:,} bytes at most, as it becomes a "
             f"ConfigMap; found {len(found):,}: leave comments away"
         )
-    return found.decode("utf-8")
+    return found.decode("utf-8").replace("\r\n", "\n")  # so that it is printed line by line
 
 
 # -- places ------------------------------------------------------------------------------------

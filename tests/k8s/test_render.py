@@ -570,7 +570,7 @@ def test_logs_are_json_where_that_is_asked_for() -> None:
 def test_a_config_file_goes_along(tmp_path: Path) -> None:
     """What submits reads the file; the driver gets all of it as flags."""
     text = 'models = ["ets"]\nseed = 3\n[kubernetes.worker]\nmemory = "8Gi"\n'
-    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "mine.toml").write_bytes(text.replace("\n", "\r\n").encode())
     config = ["--config", str(tmp_path / "mine.toml")]
     documents = objects(*config)
     [held] = [t for t in documents if t["kind"] == "ConfigMap" and "run.toml" in t["data"]]
