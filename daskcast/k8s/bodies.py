@@ -42,7 +42,7 @@ def table_of(answer: Any, shape: Any = None) -> dict[str, Any]:
     ----------
     answer : httpx.Response
     shape : dict, optional
-        What its parts must be, where there are any.
+        The parts that it must have, though they may be null, and what they must be.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def table_of(answer: Any, shape: Any = None) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise _strange(answer, "is no object of JSON")
-    if not _fits(found, shape or {}):
+    if not (_fits(found, shape or {}) and all(part in found for part in shape or ())):
         raise _strange(answer, "is none that Kubernetes gives")
     return found
 

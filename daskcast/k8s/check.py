@@ -123,10 +123,10 @@ def _runs(api: Objects) -> Finding:
     ready = [pod for pod in pods if is_ready(pod)]
     if ready:
         meta = ready[0]["metadata"]
-        return Finding("ok", f"the Dask operator runs: {meta.get('namespace')}/{meta['name']}")
+        return Finding("ok", f"the Dask operator runs: {meta.get('namespace', '?')}/{meta['name']}")
     if pods:
         meta = pods[0]["metadata"]
-        where = f"kubectl logs -n {meta.get('namespace')} {meta['name']}"
+        where = f"kubectl logs -n {meta.get('namespace', '?')} {meta['name']}"
         return Finding("missing", f"the Dask operator is there and not ready: see {where}")
     told = "no pod looks like a Dask operator; if none of another name runs: "
     return Finding("missing", told + OPERATOR)
