@@ -23,7 +23,7 @@ from distributed.system import MEMORY_LIMIT
 
 from daskcast.blas import blas_at_one
 from daskcast.config import KUBERNETES, RunOptions
-from daskcast.errors import AwayError, ClusterError
+from daskcast.errors import ClusterError
 from daskcast.kubernetes_options import KubernetesOptions
 from daskcast.machine import WORKERS_SHARE, close_client, n_workers, open_local, open_processes
 from daskcast.pool import ProcessPool
@@ -229,9 +229,10 @@ def _connect(address: str, stack: ExitStack, on_warm_up: Callable[[], None]) -> 
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        raise AwayError(
+        raise ClusterError(
             f"no Dask scheduler answers at {address} within {CONNECT_S} s: start one "
-            f"(`dask scheduler`) or mend the address ({_OVER_TLS if tls else _OVER_TCP})"
+            f"(`dask scheduler`) or mend the address ({_OVER_TLS if tls else _OVER_TCP})",
+            may_pass=True,
         ) from error
     stack.callback(close_client, client)
     _use_client(client, stack, on_warm_up)
@@ -268,9 +269,10 @@ def _check_client(client: Client) -> None:
     try:
         client.wait_for_workers(1, timeout=CONNECT_S)
     except TimeoutError as error:
-        raise AwayError(
+        raise ClusterError(
             f"the Dask scheduler has no worker after {CONNECT_S} s: start one "
-            f"(`dask worker ADDRESS`)"
+            f"(`dask worker ADDRESS`)",
+            may_pass=True,
         ) from error
     versions: Any = client.get_versions(check=False, packages=[*EXACT, *CLOSE[1:]])
     problems = mismatches(versions)

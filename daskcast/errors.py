@@ -11,12 +11,13 @@ the failure of one entity: that is a result, see :class:`daskcast.records.Failur
     ├── ConfigError     an option is wrong                          exit code 2
     ├── DataError       the table cannot be used                    exit code 2
     ├── StoreError      the run folder is refused or damaged        exit code 2
-    │   └── BusyError   another process works on it                 exit code 3
     ├── ClusterError    the cluster cannot be used                  exit code 2
-    │   └── AwayError   it is not there for now                     exit code 3
     ├── StoppedError    the run stopped before its end, resumable   exit code 3
     ├── EntityError     one entity cannot be modelled as asked      never leaves its task
     └── TrackingError   the tracking server did not take the logs   never stops a run
+
+Where ``may_pass`` is true the exit code is 3 instead of 2: another process works on the run folder,
+or the cluster does not answer or has no room, for now.
 """
 
 from __future__ import annotations
@@ -50,11 +51,14 @@ class _ProblemsError(DaskcastError, ValueError):
     ----------
     *problems : str
         One sentence each: what was expected, what was found, what to do.
+    may_pass : bool
+        Whether the same may succeed later, with nothing changed.
     """
 
-    def __init__(self, *problems: str) -> None:
+    def __init__(self, *problems: str, may_pass: bool = False) -> None:
         super().__init__(*problems)
         self.problems: tuple[str, ...] = self.args
+        self.may_pass = may_pass
 
     def __str__(self) -> str:
         if not self.problems:
@@ -74,23 +78,11 @@ class DataError(_ProblemsError):
 
 
 class StoreError(_ProblemsError):
-    """The run folder is refused: it holds another run, or what it holds is damaged."""
-
-
-class BusyError(StoreError):
-    """Another process works on the run folder, and will end."""
-
-    may_pass = True
+    """The run folder is refused: it holds another run, is damaged, or another works on it."""
 
 
 class ClusterError(_ProblemsError):
-    """The cluster cannot be used as it is: its versions do not fit, a right is lacking."""
-
-
-class AwayError(ClusterError):
-    """The cluster is not there for now: it does not answer, or has no room."""
-
-    may_pass = True
+    """The cluster cannot be used: it is away, its versions do not fit, a right is lacking."""
 
 
 class StoppedError(DaskcastError, RuntimeError):

@@ -46,6 +46,16 @@ def test_every_error_survives_pickling(cls, protocol, module):
     assert (back.args, str(back)) == (error.args, str(error))
 
 
+@pytest.mark.parametrize("cls", [ClusterError, StoreError])
+def test_that_it_may_pass_survives_pickling(cls):
+    """Workers and threads hand errors on."""
+    error = cls("one", "two", may_pass=True)
+    back = pickle.loads(pickle.dumps(error))
+    assert back.may_pass
+    assert back.problems == ("one", "two")
+    assert not cls("one").may_pass
+
+
 @pytest.mark.parametrize("cls", SEVERAL)
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_several_problems_survive_pickling(cls, n):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daskcast.errors import AwayError, ClusterError
+from daskcast.errors import ClusterError
 from daskcast.k8s.refused import refusal
 
 if TYPE_CHECKING:
@@ -26,7 +26,5 @@ def as_error(
         What was asked for, such as ``"create the Dask cluster a"``.
     namespace, server : str
     """
-    kind = AwayError if refused.passing else ClusterError
-    return kind(
-        refusal(refused.status, refused.text, doing=doing, namespace=namespace, server=server)
-    )
+    told = refusal(refused.status, refused.text, doing=doing, namespace=namespace, server=server)
+    return ClusterError(told, may_pass=refused.passing)

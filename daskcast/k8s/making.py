@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from daskcast.errors import AwayError, ClusterError
+from daskcast.errors import ClusterError
 from daskcast.k8s.answers import CONFLICT, NOT_FOUND, RefusedError
 from daskcast.k8s.ending import as_error
 from daskcast.k8s.pods import name_of
@@ -117,9 +117,10 @@ def _found(kubernetes: Kubernetes, name: str) -> Made | None:
     if found is None:
         return None
     if found["metadata"].get("deletionTimestamp"):
-        raise AwayError(
+        raise ClusterError(
             f"the Dask cluster {name} in namespace {kubernetes.namespace} is being removed: wait "
-            f"until it is gone, or give another --cluster-name"
+            f"until it is gone, or give another --cluster-name",
+            may_pass=True,
         )
     replicas = ((found.get("spec") or {}).get("worker") or {}).get("replicas") or 0
     return Made(name, int(replicas), own=False)

@@ -166,7 +166,7 @@ def connected(namespace: str | None) -> Objects:
     Raises
     ------
     ClusterError
-        Says in one sentence why not; an ``AwayError`` where the cluster does not answer.
+        Says in one sentence why not; ``may_pass`` where the cluster does not answer.
     """
     need_dask_kubernetes()
     until = time.monotonic() + (NEW_POD_S if in_cluster() else 0)

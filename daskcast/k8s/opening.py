@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from daskcast.errors import AwayError, ClusterError
+from daskcast.errors import ClusterError
 from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.api import Kubernetes, in_cluster, need_dask_kubernetes
 from daskcast.k8s.ending import as_error
@@ -176,8 +176,9 @@ class _Start:
             limit_s = self._options.start_timeout
             sentences = self._watch.sentences()
             why = f": {sentences[0]}" if sentences else ""
-            raise AwayError(
-                f"the Dask cluster {self._name} is not there within {limit_s:g} s, as {what}{why}"
+            raise ClusterError(
+                f"the Dask cluster {self._name} is not there within {limit_s:g} s, as {what}{why}",
+                may_pass=True,
             )
 
     def free(self) -> None:
@@ -224,7 +225,7 @@ class _Start:
         except (OSError, TimeoutError, RuntimeError, ValueError, LookupError, AttributeError,
                 kr8s.NotFoundError) as error:  # fmt: skip
             text = f"cannot {doing} within {CONNECT_S} s: {error or type(error).__name__}"
-            raise AwayError(text) from error
+            raise ClusterError(text, may_pass=True) from error
 
     def wait_for_workers(self, cluster: Any, n_workers: int) -> None:
         """Wait until all workers are there, or one is and the others do not come soon."""
@@ -266,7 +267,9 @@ class _Start:
         except kr8s.ServerError as error:
             raise self._watch.refused(_as_refused(error), doing) from error
         except (OSError, TimeoutError, RuntimeError) as error:
-            raise AwayError(f"cannot {doing}: {error or type(error).__name__}") from error
+            raise ClusterError(
+                f"cannot {doing}: {error or type(error).__name__}", may_pass=True
+            ) from error
 
 
 @contextmanager
@@ -276,8 +279,9 @@ def _client(cluster: Any) -> Iterator[Client]:
     try:
         client = Client(cluster, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        raise AwayError(
-            f"the scheduler of the Dask cluster {cluster.name} does not answer: {error}"
+        raise ClusterError(
+            f"the scheduler of the Dask cluster {cluster.name} does not answer: {error}",
+            may_pass=True,
         ) from error
     try:
         yield client

@@ -15,7 +15,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from daskcast.errors import AwayError, ClusterError
+from daskcast.errors import ClusterError
 from daskcast.k8s.answers import FORBIDDEN, NOT_FOUND, RefusedError
 from daskcast.k8s.ending import as_error
 from daskcast.k8s.pods import called, component_of, is_leaving, name_of, state_of
@@ -117,9 +117,10 @@ class Watch:
     def _phase(self) -> str:
         found = self._kubernetes.dask_cluster(self._seen.cluster)
         if found is None or found["metadata"].get("deletionTimestamp"):
-            raise AwayError(
+            raise ClusterError(
                 f"the Dask cluster {self._seen.cluster} in namespace {self._seen.namespace} was "
-                f"removed while it started"
+                f"removed while it started",
+                may_pass=True,
             )
         return str((found.get("status") or {}).get("phase") or "")
 
@@ -162,8 +163,8 @@ class Watch:
         if not hopeless and not seen.n_connected and _no_worker_left(seen, lasting):
             hopeless = lasting
         if hopeless:
-            kind = AwayError if all(trouble.may_pass for trouble in hopeless) else ClusterError
-            raise kind(*self._sentences(seen, hopeless))
+            may_pass = all(trouble.may_pass for trouble in hopeless)
+            raise ClusterError(*self._sentences(seen, hopeless), may_pass=may_pass)
         known_waits = [trouble for trouble in found if trouble.patience_s == float("inf")]
         for trouble in _one_each(lasting if seen.n_connected else known_waits):
             self._warnings.warn(trouble)

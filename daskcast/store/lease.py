@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from daskcast.errors import BusyError, StoppedError, StoreError
+from daskcast.errors import StoppedError, StoreError
 from daskcast.foreign import as_os_error, of_first_answer
 from daskcast.redact import printable
 from daskcast.store.patience import patiently
@@ -188,7 +188,7 @@ class Lease(Hold):
 
         Raises
         ------
-        BusyError
+        StoreError
             Another driver works on the run folder.
         OSError
             The place takes no lease.
@@ -208,9 +208,10 @@ class Lease(Hold):
                 )  # fmt: skip
                 seen, since = found, time.monotonic()
             if found != seen:
-                raise BusyError(
+                raise StoreError(
                     f"another driver works on this run folder {self._place} ({holder.words}); wait "
-                    f"until it has ended, or stop it"
+                    f"until it has ended, or stop it",
+                    may_pass=True,
                 )
             if time.monotonic() - since > holder.seconds and self._takes_over(version):
                 logger.info("took over the run folder %s from %s", self._place, holder.words)
@@ -297,10 +298,8 @@ def leased(filesystem: Any, path: str, *, place: str) -> Iterator[Hold]:
 
     Raises
     ------
-    BusyError
-        Another driver works on the run folder.
     StoreError
-        The place takes no lease.
+        Another driver works on the run folder (``may_pass``), or the place takes no lease.
     """
     lease = Lease(filesystem, path, place=place, seconds=_seconds())
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from daskcast.errors import BusyError, StoreError
+from daskcast.errors import StoreError
 from daskcast.redact import redact_uri
 from daskcast.store.files import RemoteFiles, absolute, files_at, is_local
 from daskcast.store.lease import Hold, leased
@@ -46,10 +46,9 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[Hold]:
 
     Raises
     ------
-    BusyError
-        Where another process still works on it after that time.
     StoreError
-        Where it cannot be locked.
+        Where another process still works on it after that time (``may_pass``), or it cannot be
+        locked.
     """
     files = files_at(url)
     if isinstance(files, RemoteFiles) and work == "forecasting":
@@ -64,9 +63,10 @@ def only_one(url: str, work: str, *, wait_s: float) -> Iterator[Hold]:
     try:
         lock.acquire(timeout=wait_s)
     except Timeout:
-        raise BusyError(
+        raise StoreError(
             f"another process is {work} the run in {absolute(url)}; wait until it has ended, or "
-            "stop it"
+            "stop it",
+            may_pass=True,
         ) from None
     except OSError as error:
         raise StoreError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daskcast.errors import AwayError, ClusterError
+from daskcast.errors import ClusterError
 from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.pods import state_of
 from daskcast.k8s.refused import refusal
@@ -448,7 +448,7 @@ def test_refusals(status: int, text: str, words: str) -> None:
 
 def test_an_error_without_problems() -> None:
     """It is not told that there are none."""
-    assert str(AwayError()) == "AwayError, of which nothing is told"
+    assert str(ClusterError()) == "ClusterError, of which nothing is told"
 
 
 # -- watching, by a clock of our own -----------------------------------------------------------

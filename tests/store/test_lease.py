@@ -15,7 +15,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from s3_server import S3Server
 
-from daskcast.errors import BusyError, StoppedError, StoreError
+from daskcast.errors import StoppedError, StoreError
 from daskcast.store import Hold, RunFolder, lease, only_one
 from daskcast.store.lease import Lease
 
@@ -68,7 +68,9 @@ def test_a_second_is_refused_while_the_first_renews(folder: RunFolder) -> None:
     """It is told who works; the lease stays with the first."""
     first = lease_of(folder, 6)
     assert first.take()
-    with pytest.raises(BusyError, match=r"another driver works on this run folder .* \(process"):
+    with pytest.raises(
+        StoreError, match=r"another driver works on this run folder .* \(process"
+    ) as told:
         lease_of(folder, 6).take()
     assert first._is_ours()
     first.give_back()
