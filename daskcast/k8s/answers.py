@@ -70,11 +70,13 @@ async def entered(call: Any) -> Any:
 
 async def answered(work: Any) -> Any:
     """Wait for an answer, and tell every way in which there is none as one exception."""
+    import httpx  # noqa: PLC0415 - comes with kr8s
+
     try:
         return await _answered(work)
     except ExceptionGroup as several:  # of tasks of anyio, which tries all addresses at once
         error = _first(several)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | httpx.HTTPError):
             raise RefusedError(UNREACHABLE, words_of(error)) from several
         raise RefusedError(NO_ACCOUNT, why_no_account(error)) from several
 

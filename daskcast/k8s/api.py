@@ -278,8 +278,7 @@ class Kubernetes:
         asked = {"ports": str(port), "name": pod, "namespace": self.namespace}
         where = {"version": "v1", "url": f"pods/{pod}/portforward", "namespace": self.namespace}
         try:
-            async with self._api.open_websocket(params=asked, **where):
-                pass
+            await answered(entered(self._api.open_websocket(params=asked, **where)))
         except httpx_ws.WebSocketUpgradeError as error:
             url = f"pods/{pod}/portforward"
             try:

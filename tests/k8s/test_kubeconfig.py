@@ -8,9 +8,11 @@ import json
 import sys
 import threading
 import time
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -23,7 +25,7 @@ from daskcast.k8s.objects import connected
 from daskcast.k8s.refused import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 SECRET = "hunter2"
@@ -493,6 +495,26 @@ def test_a_version_of_several_lines(config: dict[str, Any], file: Path, server: 
     file.write_text(yaml.safe_dump(config))
     found = connected(None)
     assert found.server_version() == "v1.34.1\\n\\x1b[2Jok"
+    found.close()
+
+
+@pytest.mark.parametrize("error", [ConnectionError("lost"), httpx.ReadError("lost")])
+def test_a_way_to_a_pod_that_is_lost(
+    config: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is refused, as any request is."""
+
+    @asynccontextmanager
+    async def fail(**_: Any) -> AsyncIterator[None]:
+        raise ExceptionGroup("tasks", [error])
+        yield
+
+    file.write_text(yaml.safe_dump(config))
+    found = connected(None)
+    monkeypatch.setattr(found._api, "open_websocket", fail)
+    with pytest.raises(RefusedError, match="lost") as caught:
+        found.try_forwarding("a", 8786)
+    assert caught.value.passing
     found.close()
 
 
