@@ -59,7 +59,7 @@ class RefusedError(Exception):
         """Whether the same request may well succeed in a moment."""
         if self.status == UNREACHABLE:
             return UNTRUSTED not in self.text
-        return self.status in (_TOO_MANY, STRANGE) or self.status >= _BROKEN
+        return self.status == _TOO_MANY or self.status >= _BROKEN
 
 
 async def entered(call: Any) -> Any:

@@ -541,6 +541,23 @@ def test_a_trouble_must_last(api: Api, watch: Watch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "text", "passing"),
+    [
+        (0, "All connection attempts failed", True),
+        (0, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", False),
+        (429, "too many", True),
+        (500, "etcd", True),
+        (-1, "no kubeconfig", False),
+        (-2, "a page to log in", False),
+        (403, "forbidden", False),
+        (409, "taken", False),
+    ],
+)
+def test_which_refusals_may_pass(status: int, text: str, passing: bool) -> None:
+    assert RefusedError(status, text).passing == passing
+
+
+@pytest.mark.parametrize(
     ("there", "may_pass"),
     [
         ([UNPLACED], True),
