@@ -77,10 +77,10 @@ def call(data: str, out: str, *more: str) -> list[str]:
     return [*COMMAND, "run", data, *HOW, "--batch-size", str(BATCH), "--out", out, *more]
 
 
-def told_by_command(*args: str) -> str:
-    """Call a command that ends with 2; give the sentence that it ends with."""
+def told_by_command(*args: str, code: int = 2) -> str:
+    """Call a command that ends with a code; give the sentence that it ends with."""
     done = CliRunner().invoke(main, args)
-    assert done.exit_code == 2, done.output
+    assert done.exit_code == code, done.output
     assert isinstance(done.exception, SystemExit)
     [told] = [line for line in done.output.splitlines() if line.startswith("Error: ")]
     assert done.output.endswith(f"{told}\n")
@@ -171,7 +171,7 @@ def test_a_second_driver_is_refused(
 
     def try_another(progress: Any) -> None:
         if progress.counts.done >= N // 2 and not told:
-            told.append(told_by_command(*second[3:]))
+            told.append(told_by_command(*second[3:], code=3))
 
     options = RunOptions(out=place, cluster="serial", batch_size=BATCH, tracking=False)
     pipeline.run(table, CONFIG, options, on_progress=try_another)
