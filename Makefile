@@ -18,7 +18,7 @@ BENCH ?= speed weights blends search inflation level_shift overhead executors fa
 help:
 	@echo "make demo    the main job on made-up airports: runs/demo, mlflow.db, a report"
 	@echo "make test    all tests"
-	@echo "make test-long  whole jobs on a small Kubernetes cluster, some minutes more"
+	@echo "make test-long  whole jobs on a small Kubernetes cluster, and more faults: some minutes more"
 	@echo "make check   lint, format, types, layers, docs"
 	@echo "make format  let ruff mend what it can"
 	@echo "make docs    the documentation in docs/_build/html"
@@ -78,7 +78,7 @@ test: $(VENV)/oldest.stamp $(VENV)/k8s.stamp
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -p no:benchmark $(PYTEST_ARGS)
 
 test-long: $(VENV)/k8s.stamp
-	$(BIN)/python -m pytest tests/k8s -m long -p no:benchmark $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m long -p no:benchmark $(PYTEST_ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff check .

@@ -175,7 +175,12 @@ def _until(condition: Any, running: subprocess.Popen[str], seconds: float = 90) 
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("cluster", "number"),
-    [("serial", signal.SIGTERM), ("processes", signal.SIGINT), ("local", signal.SIGINT)],
+    [
+        ("processes", signal.SIGTERM),
+        ("local", signal.SIGINT),
+        pytest.param("serial", signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param("processes", signal.SIGINT, marks=pytest.mark.long),
+    ],
 )
 def test_a_signal_ends_with_three_and_the_run_goes_on(
     tmp_path: Path, cluster: str, number: int

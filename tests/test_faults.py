@@ -88,7 +88,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 # -- poisonous entities ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("executor", ["local", "processes"])
+@pytest.mark.parametrize("executor", ["local", pytest.param("processes", marks=pytest.mark.long)])
 def test_poisonous_entities_alone_fail(
     executor: str, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
@@ -99,6 +99,7 @@ def test_poisonous_entities_alone_fail(
     assert folder.read("entities").num_rows == 30
 
 
+@pytest.mark.long
 def test_a_cluster_with_rules_of_its_own_finds_them_too(
     tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:

@@ -75,7 +75,9 @@ def without(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
     return frame.drop(columns=[n for n in names if n in frame])
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes", "local"])
+@pytest.mark.parametrize(
+    "executor", ["serial", pytest.param("processes", marks=pytest.mark.long), "local"]
+)
 def test_what_failed_is_done_again_and_nothing_else(
     executor: str, illness: Path, data: pd.DataFrame, tmp_path: Path
 ) -> None:

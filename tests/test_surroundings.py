@@ -86,7 +86,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("cluster", ["processes", "local"])
+@pytest.mark.parametrize("cluster", [pytest.param("processes", marks=pytest.mark.long), "local"])
 def test_a_disk_that_fills_up(
     cluster: str, disk: Path, data: Path, undisturbed: pd.DataFrame
 ) -> None:
@@ -202,7 +202,7 @@ def test_the_clock_of_the_test_jumps(jumping: dict[str, str]) -> None:
         assert list(seen) != sorted(seen)
 
 
-@pytest.mark.parametrize("cluster", ["processes", "local"])
+@pytest.mark.parametrize("cluster", [pytest.param("processes", marks=pytest.mark.long), "local"])
 def test_clocks_that_jump(
     cluster: str, jumping: dict[str, str], data: Path, undisturbed: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_long_id_is_fine(tmp_path: Path) -> None:
     assert len(open_source(path, ForecastConfig(h=1)).ids[0]) == limits.LONGEST_ID
 
 
+@pytest.mark.long
 def test_very_many_columns(tmp_path: Path) -> None:
     """A table as wide as that is no long table, whatever the file."""
     names = [f"c{i}" for i in range(limits.MOST_COLUMNS)]

@@ -122,6 +122,7 @@ def test_a_run_on_s3_is_the_same_run(
         assert server.key.encode() not in told
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_a_killed_driver_is_resumed_by_another(
     server: S3Server,
