@@ -124,7 +124,9 @@ def test_an_entity_that_fills_the_memory_is_found(tmp_path: Path) -> None:
     assert folder.read("forecasts").num_rows == 5 * 3
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes", "local"])
+@pytest.mark.parametrize(
+    "executor", ["serial", pytest.param("processes", marks=pytest.mark.long), "local"]
+)
 def test_a_time_limit_stops_an_endless_entity(
     executor: str, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
@@ -186,7 +188,7 @@ def deafen(dask_scheduler: Any) -> None:
     stream.send = lambda *_messages: None
 
 
-@pytest.mark.parametrize("nannies", [True, False])
+@pytest.mark.parametrize("nannies", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_lost_messages_lose_no_batch(
     nannies: bool,
     airports: pd.DataFrame,

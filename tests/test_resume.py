@@ -270,6 +270,7 @@ def test_a_lock_that_cannot_be_taken_is_told(table: pd.DataFrame, tmp_path: Path
         run(table, tmp_path / "run", resume=True)
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_a_driver_killed_again_and_again(
     table: pd.DataFrame, undisturbed: dict[str, pd.DataFrame], tmp_path: Path

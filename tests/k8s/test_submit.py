@@ -567,6 +567,7 @@ def test_a_cronjob_forecasts(
     assert {key.split("/")[0] for key in s3.objects("runs")} >= {name, second}
 
 
+@pytest.mark.long
 def test_unusable_data_is_final(kubernetes: Cluster, space: str, data: str) -> None:
     """Exit code 2: one pod, and the Job has failed by its policy."""
     columns = ["--target-col", "no_such_column", "--no-tracking"]
