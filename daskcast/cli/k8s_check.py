@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -79,6 +78,8 @@ def _resolved(flags: dict[str, Any], config_file: str | None) -> RunOptions:
 
 def _problems(uri: str | None) -> list[str]:
     """Say what is wrong with the address of an MLflow server."""
+    from daskcast.k8s.surroundings import has_possible_port
+
     if uri is None:
         return []
     if "@" in uri:
@@ -87,11 +88,7 @@ def _problems(uri: str | None) -> list[str]:
             "give them as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, to pods by the "
             "secret daskcast-mlflow"
         ]
-    try:
-        parts = urlsplit(uri)
-        sound = parts.scheme in _REACHED and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of a port that is none
-        sound = False
+    sound = uri.partition("://")[0] in _REACHED and has_possible_port(uri)
     if sound and uri.isprintable() and " " not in uri:
         return []
     return [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daskcast.errors import ConfigError
+from daskcast.out import RUN
 from daskcast.redact import (
     lines_with_secrets,
     redact_text,
@@ -209,7 +210,7 @@ def goes_on(options: RunOptions, *, part: str | None = None, named: bool = False
         Whether the run has a name that was given.
     """
     flag = "--retry-failed" if options.retry_failed else "--resume" if options.resume else ""
-    if not flag or named or "{run}" not in (options.out or "") or part not in (None, *_RUNS):
+    if not flag or named or RUN not in (options.out or "") or part not in (None, *_RUNS):
         return []
     way = "give --out with" if part else "give --run-name NAME, or --out with"
     return [

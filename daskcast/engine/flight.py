@@ -218,7 +218,7 @@ def _result_of(future: Any) -> list[BatchReceipt | Computed] | None:
         return None
     except (asyncio.CancelledError, CancelledError, OSError) as error:
         raise StoppedError(LOST) from error
-    except Exception:
+    except Exception:  # whatever the batch raised: it is raised again, or done again
         if future.status == "error":  # done again, it came to another end
             return None
         raise

@@ -34,6 +34,7 @@ from daskcast.k8s.manifests import (
 )
 from daskcast.k8s.spec import API_VERSION, LABELS, cluster_spec, pod_spec
 from daskcast.kubernetes_options import KubernetesOptions, PodOptions
+from daskcast.out import RUN
 
 if TYPE_CHECKING:
     from daskcast.config import RunOptions
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 RUN_VARIABLE, OWNER_VARIABLE = "DASKCAST_RUN", "DASKCAST_JOB_UID"
 CONFIG_FOLDER, CONFIG_FILE = "/etc/daskcast", "run.toml"
 BACKOFF_LIMIT = 6
-PARTS_OF_OUT = "{run}"
 _JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _JOB_UID_LABEL = "batch.kubernetes.io/controller-uid"
 _KEEP_S = 7 * 86_400
@@ -203,7 +203,7 @@ def autoscaler(work: Work, namespace: str, *, name: str) -> dict[str, Any] | Non
 def _driver(work: Work, namespace: str, run: str, name: str) -> dict[str, Any]:
     args = list(work.run_args)
     if not work.alone:
-        out = (work.options.out or "").replace(PARTS_OF_OUT, run)
+        out = (work.options.out or "").replace(RUN, run)
         args += ["--cluster", "kubernetes", "--cluster-name", name, "--namespace", namespace]
         args += ["--out", out, *_resuming(work.options)]
     container = {
@@ -267,10 +267,10 @@ def job(work: Work, around: Surroundings, *, name: str) -> list[Document]:
 def schedule_problems(options: RunOptions) -> list[str]:
     """Say why a run cannot be one of a schedule."""
     problems = []
-    if PARTS_OF_OUT not in (options.out or ""):
+    if RUN not in (options.out or ""):
         problems.append(
-            f"each run of a schedule needs a folder of its own: put {PARTS_OF_OUT} into --out, "
-            f"such as --out s3://BUCKET/runs/{PARTS_OF_OUT}"
+            f"each run of a schedule needs a folder of its own: put {RUN} into --out, "
+            f"such as --out s3://BUCKET/runs/{RUN}"
         )
     if given := [name for name in ("resume", "retry_failed") if getattr(options, name)]:
         flags = " and ".join("--" + name.replace("_", "-") for name in given)
