@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from answering import answering
 from click.testing import CliRunner
 from little_kubernetes import wait_until
 from spaces import SERVER, secret
@@ -227,12 +228,8 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Server]]]:
     kind = type("Told", (Server,), {"statuses": {}, "seen": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}", kind
-        http.shutdown()
-        thread.join()
+    with answering(kind) as address:
+        yield address, kind
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ import asyncio
 import base64
 import json
 import sys
-import threading
 import time
 from contextlib import asynccontextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import yaml
+from answering import answering
 from click.testing import CliRunner, Result
 
 from daskcast.cli import main
@@ -57,12 +57,8 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[Answers]]]:
     kind = type("Told", (Answers,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}", kind
-        http.shutdown()
-        thread.join()
+    with answering(kind) as address:
+        yield address, kind
 
 
 @pytest.fixture
