@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask
 import pandas as pd
 import psutil
 import pytest
@@ -115,6 +116,7 @@ def test_a_cluster_with_rules_of_its_own_finds_them_too(
 def test_an_entity_that_fills_the_memory_is_found(tmp_path: Path) -> None:
     """The nanny ends its worker; apart, it fails with what it held, and nobody else does."""
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         LocalCluster(n_workers=1, threads_per_worker=1, memory_limit="1.2GB", **QUIET) as local,
         Client(local, set_as_default=False) as client,
     ):

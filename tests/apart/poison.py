@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 
 CODES = {"segfault": 4.5, "exit": 5.5, "kill": 6.5, "memory": 7.5, "endless": 8.5, "once": 9.5}
 CODES |= {"ill": 10.5, "quits": 11.5}
+#: how many parts of 4 MB ``memory`` holds in the end
+HELD = 600
 #: the file that tells whether ``once`` was there before
 SEEN = "DASKCAST_TESTS_SEEN"
 #: the file without which ``ill`` and ``quits`` do no harm
@@ -42,8 +45,10 @@ class Poison:
             os.kill(os.getpid(), signal.SIGKILL)
         elif name == "memory":
             held = []
-            while True:
-                held.append(np.ones(500_000))
+            while True:  # slowly and not without end: who watches it may be late
+                if len(held) < HELD:
+                    held.append(np.ones(500_000))
+                time.sleep(0.005)
         elif name == "endless":
             while True:
                 pass

@@ -264,7 +264,7 @@ def test_what_others_write_is_seen(server: S3Server, place: str) -> None:
     assert folder.files.names("batches") == ["b1.json"]
     code = "import sys, fsspec; fsspec.open(sys.argv[1], 'wb').open().close()\n"
     code += "fs, path = fsspec.core.url_to_fs(sys.argv[1]); fs.pipe_file(path, b'another')\n"
-    code += "fs.rm_file(path.replace('b2', 'b1'))"
+    code += "fs.rm_file(path.replace('b2.json', 'b1.json'))"
     subprocess.run([sys.executable, "-c", code, f"{place}/batches/b2.json"], check=True)
     assert folder.files.read("batches/b2.json") == b"another"
     assert folder.files.exists("batches/b2.json")
