@@ -17,7 +17,7 @@ the failure of one entity: that is a result, see :class:`daskcast.records.Failur
     └── TrackingError   the tracking server did not take the logs   never stops a run
 
 Where ``may_pass`` is true the exit code is 3 instead of 2: another process works on the run folder,
-or the cluster does not answer or has no room, for now.
+the cluster does not answer or has no room, or the tracking server does not answer, for now.
 """
 
 from __future__ import annotations
@@ -96,4 +96,16 @@ class EntityError(DaskcastError, ValueError):
 
 
 class TrackingError(DaskcastError, RuntimeError):
-    """The tracking server did not take what was sent."""
+    """The tracking server did not take what was sent.
+
+    Parameters
+    ----------
+    *args : str
+        What was tried, and why it failed.
+    may_pass : bool
+        Whether the same may succeed later, with nothing changed.
+    """
+
+    def __init__(self, *args: object, may_pass: bool = False) -> None:
+        super().__init__(*args)
+        self.may_pass = may_pass

@@ -115,8 +115,13 @@ def test_a_cluster_with_rules_of_its_own_finds_them_too(
 
 def test_an_entity_that_fills_the_memory_is_found(tmp_path: Path) -> None:
     """The nanny ends its worker; apart, it fails with what it held, and nobody else does."""
+    rules = {
+        "distributed.scheduler.allowed-failures": 0,
+        # a machine that is busy starts no worker in the 15 s after which the cluster forgets it
+        "distributed.deploy.lost-worker-timeout": "120s",
+    }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set(rules),
         LocalCluster(n_workers=1, threads_per_worker=1, memory_limit="1.2GB", **QUIET) as local,
         Client(local, set_as_default=False) as client,
     ):

@@ -62,6 +62,14 @@ _TROUBLE = (
     OSError,
     ImportError,  # of a database's driver
 )
+_SILENCE = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    requests.exceptions.RetryError,
+    ConnectionError,
+    TimeoutError,
+    socket.gaierror,
+)
 _hushed: ContextVar[bool] = ContextVar("daskcast_hushed", default=False)
 
 
@@ -118,7 +126,8 @@ def translated(uri: str, doing: str) -> Iterator[None]:
         yield
     except _TROUBLE as error:
         # The original message may hold the address with its password: it is not chained.
-        raise TrackingError(f"{doing}: {reason(error, uri)}") from None
+        told = f"{doing}: {reason(error, uri)}"
+        raise TrackingError(told, may_pass=is_silence(error)) from None
 
 
 def reason(error: BaseException, uri: str) -> str:
@@ -134,6 +143,12 @@ def reason(error: BaseException, uri: str) -> str:
     if isinstance(error, MlflowException) and error.error_code in _FINAL_CODES:
         return f"{lines[0][:200]} {_WHO}"
     return lines[0][:300]
+
+
+def is_silence(error: BaseException) -> bool:
+    """Tell a server that does not answer, or not yet, from one that answers with a refusal."""
+    cause = error.__context__ if isinstance(error, MlflowException) else error
+    return isinstance(cause, _SILENCE) and not isinstance(cause, requests.exceptions.SSLError)
 
 
 def is_hopeless(error: MlflowException) -> bool:

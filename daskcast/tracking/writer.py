@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 #: much sooner.
 PATIENCE_S = 300.0
 LOCK_WAIT_S = 60.0
+#: How long after a failed start the store is asked again, while there is work.
+AGAIN_S = 15.0
 _TICK_S = 0.2
 MAX_SHOWN = 60
 _A = TypeVar("_A")
@@ -166,6 +168,7 @@ class TrackingWriter:
         self._queue: queue.SimpleQueue[str | _End] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._opened = threading.Event()
+        self._nothing_else = threading.Event()
         self._aggregates = Aggregates()
         self._parent_id = ""
         self._stopped = ""
@@ -185,7 +188,9 @@ class TrackingWriter:
     def start(self, parent: ParentRun, *, n_entities: int = 0, n_trials: int = 0) -> None:
         """Begin to open the parent run, and then to send. Returns at once.
 
-        A new store takes seconds to open: they pass while batches are worked on.
+        A new store takes seconds to open: they pass while batches are worked on. So does the time
+        until a store that does not answer yet does: it is asked again and again until
+        :meth:`wait_until_open` or :meth:`close` is called.
 
         Parameters
         ----------
@@ -208,7 +213,7 @@ class TrackingWriter:
         return {**asdict(self._tracker.info), "detail": self._detail}
 
     def wait_until_open(self, on_progress: Callable[[int, int], None] | None = None) -> bool:
-        """Wait until the parent run is open, or cannot be.
+        """Wait until the parent run is open, or cannot be: a store that is away is not waited for.
 
         Parameters
         ----------
@@ -220,6 +225,7 @@ class TrackingWriter:
         bool
             False where tracking is off because the store cannot be used.
         """
+        self._nothing_else.set()
         while self._thread is not None and not self._opened.wait(_TICK_S) and not self._given_up:
             self._tick(on_progress)
         return bool(self._parent_id)
@@ -260,6 +266,7 @@ class TrackingWriter:
         -------
         TrackingSummary
         """
+        self._nothing_else.set()
         if self._thread is not None and self._thread.is_alive() and not self._given_up:
             self._queue.put(_End(status, metrics or {}, history))
             self._beat = time.monotonic()
@@ -301,7 +308,7 @@ class TrackingWriter:
         """Open the parent run, then send batch after batch."""
         with only_one(self._folder.url, "tracking", wait_s=LOCK_WAIT_S):
             self._beat = time.monotonic()
-            self._parent_id = self._guarded(self._open, parent) or ""
+            self._parent_id = self._guarded(self._open_in_time, parent) or ""
             self._beat = time.monotonic()
             self._opened.set()
             if self._parent_id:
@@ -309,6 +316,21 @@ class TrackingWriter:
                     self._beat = time.monotonic()
                     if not self._stopped:
                         self._guarded(self._handle, item)
+
+    def _open_in_time(self, parent: ParentRun) -> str:
+        """Open the parent run, before the work ends: a server may start later than a run."""
+        level = logging.WARNING
+        while True:
+            self._beat = time.monotonic()
+            try:
+                return self._open(parent)
+            except TrackingError as error:
+                if not error.may_pass or self._nothing_else.is_set():
+                    raise
+                logger.log(level, "%s; it is asked again while the run works", error)
+                level = logging.DEBUG
+                if self._nothing_else.wait(AGAIN_S):
+                    raise
 
     def _open(self, parent: ParentRun) -> str:
         """Open the parent run; warn of a run for each trial where each is sent by itself."""

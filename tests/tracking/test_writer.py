@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import pickle
 import threading
 import time
 
@@ -21,6 +23,7 @@ from daskcast.tracking import (
     TrackingWriter,
     n_requests,
 )
+from daskcast.tracking import writer as writer_module
 from daskcast.tracking.artifacts import artifacts
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a loader strategy that is to go.
@@ -357,6 +360,87 @@ def test_an_unreachable_server_turns_tracking_off(run_folder, results_of, warned
     assert "no connection to the server" in message
     assert "s3cret" not in message
     assert (summary.n_sent, summary.n_failed) == (0, 6)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("hasty")
+def test_a_server_that_comes_late_gets_all_of_it(
+    run_folder, results_of, proxied, proxy, warned, monkeypatch
+):
+    """While the run works it is asked again, after one warning."""
+    monkeypatch.setattr(writer_module, "AGAIN_S", 0.2)
+    asked = threading.Semaphore(0)
+
+    def away(*_):
+        asked.release()
+        return "drop"
+
+    proxy.fault = away
+    writer = TrackingWriter(proxied.open(), run_folder)
+    writer.start(parent_of())
+    for name in write(run_folder, results_of, 2):
+        writer.batch_done(name, 3)
+    for _ in range(3):
+        assert asked.acquire(timeout=60)
+    assert not writer.info.run_id
+    proxy.fault = lambda *_: None
+    while not writer.info.run_id:
+        time.sleep(0.05)
+    summary = writer.close()
+    (message,) = warned()
+    assert "asked again while the run works" in message
+    assert (summary.n_sent, summary.n_failed, summary.stopped) == (6, 0, "")
+    assert len(proxied.children(summary.info.run_id)) == 6
+
+
+def test_a_server_that_never_comes_does_not_keep_the_run(run_folder, results_of, warned):
+    """The end of the work ends the wait for it."""
+    away = Troubled("start", TrackingError("nobody is there", may_pass=True))
+    writer = TrackingWriter(away, run_folder)
+    writer.start(parent_of())
+    for name in write(run_folder, results_of, 2):
+        writer.batch_done(name, 3)
+    while not warned():
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert not writer.wait_until_open()
+    summary = writer.close()
+    assert time.monotonic() - began < writer_module.AGAIN_S / 2
+    assert (summary.n_sent, summary.n_failed) == (0, 6)
+    assert "nobody is there" in summary.stopped
+    assert len(warned()) == 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "may_pass"),
+    [
+        ("http://127.0.0.1:9", True),
+        ("http://nowhere.invalid", True),
+        ("postgresql://ann@127.0.0.1:9/mlflow", True),
+        ("mysql://ann@nowhere.invalid/mlflow", True),
+        ("sqlite:////proc/no/such/folder/mlflow.db", False),
+    ],
+)
+@pytest.mark.usefixtures("hasty")
+def test_a_store_that_is_away_is_no_store_that_refuses(uri, may_pass):
+    """Only what does not answer is worth another look."""
+    with pytest.raises(TrackingError) as caught:
+        MlflowTracker(uri).start(parent_of())
+    assert caught.value.may_pass == may_pass
+    assert pickle.loads(pickle.dumps(caught.value)).may_pass == may_pass
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(("status", "may_pass"), [(403, False), (400, False), (503, True)])
+def test_a_server_that_refuses_is_not_asked_again(proxied, proxy, status, may_pass):
+    """A refusal stays one; errors of the server pass."""
+    code = {403: "PERMISSION_DENIED", 400: "INVALID_PARAMETER_VALUE"}.get(status, "INTERNAL_ERROR")
+    answer = json.dumps({"error_code": code, "message": "no"}).encode()
+    proxy.fault = lambda *_: (status, answer)
+    with pytest.raises(TrackingError) as caught:
+        proxied.open().start(parent_of())
+    assert caught.value.may_pass == may_pass
 
 
 def test_artifacts_of_a_remote_folder_are_fetched_one_by_one(results_of, tmp_path, run_folder):
