@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RunStatus,
         Tracker,
         TrackingInfo,
+        TrackingSummary,
         run_key,
     )
     from daskcast.tracking.children import child_runs
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from daskcast.tracking.mlflow_client import MlflowTracker
     from daskcast.tracking.opening import open_tracker
     from daskcast.tracking.parent import Aggregates, parent_from, parent_run, usage_points
-    from daskcast.tracking.writer import TrackingSummary, TrackingWriter
+    from daskcast.tracking.writer import TrackingWriter
 
 _HOMES = {
     "Aggregates": "parent",
@@ -44,7 +45,7 @@ _HOMES = {
     "Tracker": "base",
     "TrackingCost": "cost",
     "TrackingInfo": "base",
-    "TrackingSummary": "writer",
+    "TrackingSummary": "base",
     "TrackingWriter": "writer",
     "child_runs": "children",
     "find_runs": "find",

@@ -1,9 +1,9 @@
 """What is tracked, and who takes it: the seam between a run and its tracking store.
 
-Covers the frozen values of a parent run and its child runs, and :class:`Tracker`, the protocol
-that a tracking store implements. Does not cover how they are made from the run folder
-(``children``, ``parent``), how they are sent while batches still run (``writer``), or the two
-stores that ship (``memory``, ``mlflow_client``).
+Covers the frozen values of a parent run, its child runs and what became of them, and
+:class:`Tracker`, the protocol that a tracking store implements. Does not cover how they are made
+from the run folder (``children``, ``parent``), how they are sent while batches still run
+(``writer``), or the two stores that ship (``memory``, ``mlflow_client``).
 
 Times of children are told by when their work began, which the run folder keeps: the same child
 always carries the same timestamps, so that sending it again changes nothing in the store.
@@ -176,6 +176,34 @@ class TrackingInfo:
     run_id: str = ""
     run_url: str = ""
     context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingSummary:
+    """What became of tracking.
+
+    Parameters
+    ----------
+    info : TrackingInfo
+        Where the run is tracked, ids among it.
+    n_sent : int
+        Children that are complete in the store.
+    n_failed : int
+        Children that are not, because the store refused them or tracking stopped.
+    stopped : str
+        Why tracking stopped before its end; empty where it did not.
+    seconds : float
+        From the start to the end of tracking.
+    cpu_s : float
+        CPU seconds that this process spent on it.
+    """
+
+    info: TrackingInfo = field(default_factory=TrackingInfo)
+    n_sent: int = 0
+    n_failed: int = 0
+    stopped: str = ""
+    seconds: float = 0.0
+    cpu_s: float = 0.0
 
 
 class Tracker(Protocol):

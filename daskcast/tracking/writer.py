@@ -16,7 +16,7 @@ import queue
 import shlex
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from daskcast.errors import StoreError, TrackingError
@@ -24,7 +24,7 @@ from daskcast.redact import printable
 from daskcast.store.lock import only_one
 from daskcast.tracking.ahead import made_ahead
 from daskcast.tracking.artifacts import artifacts
-from daskcast.tracking.base import RunStatus, TrackingInfo
+from daskcast.tracking.base import RunStatus, TrackingSummary
 from daskcast.tracking.children import ENTITY_COLUMNS, TRIAL_COLUMNS, child_runs
 from daskcast.tracking.cost import n_requests
 from daskcast.tracking.limits import shorten
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         MetricPoint,
         ParentRun,
         Tracker,
+        TrackingInfo,
     )
 
 logger = logging.getLogger(__name__)
@@ -81,34 +82,6 @@ class Folder(Protocol):
     def began(self, batch: str) -> Mapping[str, int]:
         """Say when the work of each attempt began, in milliseconds since the epoch."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackingSummary:
-    """What became of tracking.
-
-    Parameters
-    ----------
-    info : TrackingInfo
-        Where the run is tracked, ids among it.
-    n_sent : int
-        Children that are complete in the store.
-    n_failed : int
-        Children that are not, because the store refused them or tracking stopped.
-    stopped : str
-        Why tracking stopped before its end; empty where it did not.
-    seconds : float
-        From the start to the end of tracking.
-    cpu_s : float
-        CPU seconds that this process spent on it.
-    """
-
-    info: TrackingInfo = field(default_factory=TrackingInfo)
-    n_sent: int = 0
-    n_failed: int = 0
-    stopped: str = ""
-    seconds: float = 0.0
-    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
