@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from daskcast.errors import ConfigError
 from daskcast.option_checks import at_least, at_most, is_number, seconds
+from daskcast.redact import is_secret_name, lines_with_secrets, redacted_tags
 
 MOST_S = 10**9
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -57,7 +58,8 @@ class PodOptions:
     memory : str
         Both asked for and the limit, such as ``"4Gi"``.
     env : mapping of str to str
-        But for the variables that say where a pod belongs (``RESERVED``).
+        But for the variables that say where a pod belongs (``RESERVED``), and for secrets: these
+        would stand in a manifest, which many may read.
     secrets, config_maps : tuple of str
         Each of whose keys becomes an environment variable.
     node_selector : mapping of str to str
@@ -96,7 +98,7 @@ class PodOptions:
             *_matching(self, of, _CPU, "such as 2 or 500m", "cpu"),
             *_matching(self, of, _NAME, "the name of a service account", "service_account"),
         ]
-        found += _tables(self, of)
+        found += [*_tables(self, of), *_secret_variables(self, of)]
         found += [*_names(self, of, "secrets"), *_names(self, of, "config_maps")]
         if not _is_words(self.tolerations):
             return [*found, f"{of}.tolerations must be a list of texts, found {self.tolerations!r}"]
@@ -217,6 +219,18 @@ class KubernetesOptions:
         return cls(**values)
 
 
+def secrets_of(texts: Mapping[str, str]) -> list[str]:
+    """Name what is a secret: by its name, in a URI or in a connection string.
+
+    Examples
+    --------
+    >>> secrets_of({"DB_PASSWORD": "x", "REGION": "eu", "PROXY": "http://me:pw@host"})
+    ['DB_PASSWORD', 'PROXY']
+    """
+    hidden = redacted_tags(texts)
+    return [n for n, text in texts.items() if hidden[n] != text or lines_with_secrets(text)]
+
+
 def in_bytes(memory: str) -> int:
     """Read an amount of memory as Kubernetes writes it.
 
@@ -298,9 +312,10 @@ def _tables(pod: PodOptions, of: str) -> list[str]:
         for key, text in table.items():
             sound = isinstance(key, str) and isinstance(text, str)
             if not (sound and keys.fullmatch(key) and texts.fullmatch(text)):
+                shown = "***" if is_secret_name(str(key)) else repr(text)
                 found.append(
                     f"{of}.{name} must hold names and texts that Kubernetes takes (numbers in "
-                    f"quotes); found {key!r} = {text!r}"
+                    f"quotes); found {key!r} = {shown}"
                 )
     if isinstance(pod.env, Mapping) and (taken := [name for name in RESERVED if name in pod.env]):
         found.append(
@@ -308,6 +323,19 @@ def _tables(pod: PodOptions, of: str) -> list[str]:
             f"{', '.join(taken)} away"
         )
     return found
+
+
+def _secret_variables(pod: PodOptions, of: str) -> list[str]:
+    """Refuse what would put a secret into a manifest; say where it is, and not what it is."""
+    if not isinstance(pod.env, Mapping):
+        return []
+    texts = {name: text for name, text in pod.env.items() if _is_words((name, text))}
+    if not (found := secrets_of(texts)):
+        return []
+    return [
+        f"a credential in {of}.env would stand in a manifest ({', '.join(found)}): make a Secret "
+        f"of it with kubectl create secret, and name that in {of}.secrets"
+    ]
 
 
 def _matching(

@@ -40,6 +40,7 @@ from daskcast.store.files import absolute
 from daskcast.tracking import (
     RunStatus,
     TrackingWriter,
+    is_same_place,
     open_tracker,
     parent_from,
     usage_points,
@@ -69,6 +70,8 @@ LOCK_WAIT_S = 10.0
 
 N_LOGGED = 10_000
 """Most records kept of this process."""
+
+_IDS = ("run_id", "run_url", "experiment", "experiment_id")
 
 
 def run(
@@ -142,6 +145,7 @@ class _Stages:
         self.work_began: float | None = None
         self.finished: Mapping[str, Marker] = {}
         self.told: set[str] = set()
+        self.known: set[str] = set()
         self.folder: RunFolder | None = None
         self.hold = Hold()
         self.read_pods: Callable[[], Mapping[str, Sequence[Mapping[str, Any]]]] = dict
@@ -214,10 +218,12 @@ class _Stages:
         problems = check_same(folder.manifest, self.config.to_dict(), self.about_data)
         if problems:
             raise StoreError(*[f"{told}; resume with the same, or start anew" for told in problems])
+        self.tell_other_versions(folder.manifest)
+        self.folder = folder = folder.claimed()
         n_removed = len(folder.clean())
-        self.recount(folder)
         attempt = folder.manifest.get("attempt", 1) + self.options.retry_failed
-        self.left = Remaining.of(folder, sorted(self.finished), self.source, attempt)
+        self.left = self.look_for_rest(folder, attempt)
+        self.known = set(self.finished)
         self.counts = self.counts.without(self.left.before, n_batches=len(self.left.again))
         self.n_before = self.counts.done
         logger.info(
@@ -229,6 +235,35 @@ class _Stages:
             sum(self.left.before.values()),
             n_removed,
         )
+
+    def tell_other_versions(self, manifest: Mapping[str, Any]) -> None:
+        """Warn where other packages go on with a run than began it: the last digits may differ."""
+        before, now = manifest["versions"], own_versions()
+        others = [
+            f"{name} {before.get(name)}, now {now.get(name)}"
+            for name in sorted({*before, *now})
+            if before.get(name) != now.get(name)
+        ]
+        if others:
+            logger.warning(
+                "the run began with other versions: %s; the entities that are left may come out "
+                "otherwise than they would have",
+                "; ".join(others),
+            )
+
+    def look_for_rest(self, folder: RunFolder, attempt: int) -> Remaining:
+        """See what is left; of batches that share an entity, one stays."""
+        self.recount(folder)
+        left = Remaining.of(folder, sorted(self.finished), self.source, attempt)
+        if not left.doubled:
+            return left
+        logger.warning(
+            "batches %s hold entities that others hold, too: tasks of a driver that was gone wrote "
+            "them; they are taken back, and what is missing then is done again",
+            ", ".join(left.doubled[:10]),
+        )
+        folder.drop(left.doubled)
+        return self.look_for_rest(folder, attempt)
 
     def recount(self, folder: RunFolder) -> None:
         """Count what is durable, told or not."""
@@ -255,7 +290,7 @@ class _Stages:
         with self.clock.stage("folder"):
             if self.folder is None:
                 self.manifest = self.first_manifest()
-                self.folder = RunFolder.create(self.url, self.manifest)
+                self.folder = RunFolder.create(self.url, self.manifest).claimed()
             else:
                 self.manifest = self.folder.manifest
                 self.manifest["tags"] = {**self.manifest.get("tags", {}), **self.tags}
@@ -306,7 +341,7 @@ class _Stages:
                 seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
                 used = usage_points(self.manifest.get("usage", ()))
                 self.tracked = self.writer.close(status, seconds, self.tell_tracked, used)
-                self.manifest["mlflow"] = self.writer.told()
+                self.note_tracking(self.writer)
             logger.info(
                 "tracked %d entities, not tracked %d", self.tracked.n_sent, self.tracked.n_failed
             )
@@ -328,8 +363,12 @@ class _Stages:
                 self.source,
                 n_workers=n_slots(scheduler),
                 batch_size=self.options.batch_size,
-                first=1 + max((_number(name) for name in self.finished), default=0),
+                first=1 + max([self.manifest.get("last_batch", 0), *map(_number, self.finished)]),
             )
+            self.known.update(batches.names)
+            # Whoever goes on gives none of these names again: a task of ours may end later.
+            self.manifest["last_batch"] = max(map(_number, self.known))
+            self.write_manifest()
             self.n_batches = len(self.finished) + len(batches) - len(self.left.again)
             started = datetime.fromisoformat(self.manifest["started"]).timestamp()
             usage = Usage(started, self.manifest.get("usage"))
@@ -351,10 +390,9 @@ class _Stages:
     def all_is_kept(self) -> bool:
         """Look whether nothing is left; if so, take note of batches that nobody told of."""
         assert self.folder is not None
-        self.recount(self.folder)
-        names = sorted(self.finished)
-        if len(Remaining.of(self.folder, names, self.source, self.left.attempt)):
+        if len(self.look_for_rest(self.folder, self.left.attempt)):
             return False
+        self.known = set(self.finished)
         for name, marker in self.finished.items():
             if self.writer is not None and name not in self.told:
                 self.writer.batch_done(name, marker.n_entities)
@@ -389,6 +427,7 @@ class _Stages:
         """Check that every entity has come to exactly one end; write the manifest and the page."""
         assert self.folder is not None
         with self.clock.stage("report"):
+            self.drop_strangers(self.folder)
             n_rows, n_others = roll_call(self.folder, self.source.ids)
             assert not n_others, f"{n_others} rows of the run folder are of other entities"
             assert np.all(n_rows == 1), (
@@ -398,6 +437,16 @@ class _Stages:
             self.write_manifest()
             write_report(self.folder, self.source)
 
+    def drop_strangers(self, folder: RunFolder) -> None:
+        """Take back what a task of an earlier driver wrote meanwhile: this run did it, too."""
+        strangers = sorted(set(folder.batches()) - self.known)
+        if strangers:
+            logger.warning(
+                "batches %s came late, from an earlier driver: they are taken back",
+                ", ".join(strangers[:10]),
+            )
+            folder.drop(strangers)
+
     # -- telling --
 
     def write_manifest(self) -> None:
@@ -405,8 +454,15 @@ class _Stages:
             self.manifest["counts"] = asdict(self.counts)
             self.manifest["seconds"] = self.clock.to_dict()
             if self.writer is not None and self.writer.info.run_id:
-                self.manifest["mlflow"] = self.writer.told()
+                self.note_tracking(self.writer)
             self.folder.write_manifest(self.manifest)
+
+    def note_tracking(self, writer: TrackingWriter) -> None:
+        """Note where the run is tracked; a store that was away takes no known ids away."""
+        told, before = writer.told(), self.manifest["mlflow"]
+        same = is_same_place(before, told["uri"], told["asked"])
+        kept = before if same and not told["run_id"] else {}
+        self.manifest["mlflow"] = {**told, **{key: kept[key] for key in _IDS if kept.get(key)}}
 
     def try_manifest(self) -> None:
         try:

@@ -51,12 +51,15 @@ class Remaining:
         Which attempt this is.
     before : mapping of str to int
         How those that are done again ended before: entities by status.
+    doubled : tuple of str
+        Batches with an entity that another batch has, too.
     """
 
     missing: Positions
     again: Mapping[str, Positions] = field(default_factory=dict)
     attempt: int = 1
     before: Mapping[str, int] = field(default_factory=dict)
+    doubled: tuple[str, ...] = ()
 
     @classmethod
     def all_of(cls, source: Source) -> Remaining:
@@ -95,6 +98,7 @@ class Remaining:
             {name: np.array(sorted(of_batch), np.int64) for name, of_batch in again.items()},
             attempt,
             Counter(redone["status"].to_pylist()),
+            _doubled(rows),
         )
 
     def __len__(self) -> int:
@@ -103,7 +107,7 @@ class Remaining:
 
     def batches(
         self, source: Source, *, n_workers: int, batch_size: int | None, first: int
-    ) -> Sequence[Batch]:
+    ) -> Batches:
         """Pack what is left: new batches, after those that are amended.
 
         Parameters
@@ -120,10 +124,19 @@ class Remaining:
         named += [
             (f"b{first + i:05d}", self.missing[chosen], False) for i, chosen in enumerate(packed)
         ]
-        return _Batches(source, named, self.attempt)
+        return Batches(source, named, self.attempt)
 
 
-class _Batches(Sequence[Batch]):
+def _doubled(rows: pa.Table) -> tuple[str, ...]:
+    """Name the batches with an entity that one of a lower name has, too."""
+    if pc.count_distinct(rows["unique_id"]).as_py() == len(rows):
+        return ()
+    frame = rows.select(["unique_id", "batch"]).to_pandas()
+    first = frame.groupby("unique_id")["batch"].transform("min")
+    return tuple(sorted(frame.loc[frame["batch"] != first, "batch"].unique()))
+
+
+class Batches(Sequence[Batch]):
     """Batches, each made when it is asked for.
 
     Parameters
@@ -143,6 +156,11 @@ class _Batches(Sequence[Batch]):
 
     def __len__(self) -> int:
         return len(self._named)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all, without making them."""
+        return [name for name, _, _ in self._named]
 
     @overload
     def __getitem__(self, at: int) -> Batch: ...

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import PathLike
 
+    from daskcast.store.marker import Marker
     from daskcast.tracking import Tracker, TrackingSummary
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def track(  # noqa: PLR0913 - options, each with a default
     tracker = tracker or open_tracker(options)
     assert tracker is not None
     config, counts = ForecastConfig.from_dict(manifest["config"]), Counts(**manifest["counts"])
+    finished = folder.finished()
     writer = TrackingWriter(tracker, folder, detail=options.track_detail, advises=False)
     name = folder.url.rstrip("/").rpartition("/")[2]
     parent = parent_from(manifest, name=name, now=writer.info, resumed=True)
@@ -96,13 +98,30 @@ def track(  # noqa: PLR0913 - options, each with a default
         n_entities=counts.entities,
         n_trials=config.trials,
     )
-    finished = folder.finished()
+    try:
+        summary = _send(writer, folder, manifest, finished, on_progress)
+    except BaseException:
+        writer.give_up("interrupted")
+        raise
+    logger.info("tracked %d entities, not tracked %d", summary.n_sent, summary.n_failed)
+    return summary
+
+
+def _send(
+    writer: TrackingWriter,
+    folder: RunFolder,
+    manifest: dict[str, Any],
+    finished: Mapping[str, Marker],
+    on_progress: Callable[[int, int], None] | None,
+) -> TrackingSummary:
+    """Send all batches, and the end of the run."""
+    before, counts = manifest["mlflow"], Counts(**manifest["counts"])
     for batch, marker in finished.items():
         writer.batch_done(batch, marker.n_entities)
     told = writer.told() if writer.wait_until_open(on_progress) else {}
     # A copy for another store does not change where the run was meant to go.
     if told and all(before.get(name, told[name]) == told[name] for name in ("uri", "experiment")):
-        manifest["mlflow"] = told
+        manifest["mlflow"] = {**told, "asked": before.get("asked", told["asked"])}
         _keep(folder, manifest)
     done = sum(marker.n_entities for marker in finished.values())
     status = RunStatus.FINISHED if done == counts.entities else RunStatus.KILLED
@@ -111,9 +130,7 @@ def track(  # noqa: PLR0913 - options, each with a default
         for stage, spent in manifest["seconds"].items()
         if isinstance(spent, dict) and "wall" in spent
     }
-    summary = writer.close(status, seconds, on_progress, usage_points(manifest.get("usage", ())))
-    logger.info("tracked %d entities, not tracked %d", summary.n_sent, summary.n_failed)
-    return summary
+    return writer.close(status, seconds, on_progress, usage_points(manifest.get("usage", ())))
 
 
 def meant_for(before: Mapping[str, Any], environment: str = "") -> str | None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from daskcast import demo
 from daskcast.cli import main
+from daskcast.cli.app import terminated_as_interrupted
 from daskcast.cli.options import resolve
 from daskcast.cli.telling import ProgressLine, log_line, progress_text
 from daskcast.config import MODELS, ForecastConfig, RunOptions
@@ -213,6 +214,32 @@ def test_a_signal_ends_with_three_and_the_run_goes_on(
     kept = {name: text for name, text in before.items() if after.get(name) == text}
     assert len(kept) >= 3
     assert len(RunFolder.open(str(place)).finished_ids()) == 200
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this platform has no such signal")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_closes_interrupts(ignored: bool) -> None:
+    """Once, as more of it come while the run ends; under nohup it does not."""
+    usual = signal.SIG_IGN if ignored else signal.SIG_DFL
+    before, told = signal.signal(signal.SIGHUP, usual), []
+
+    @terminated_as_interrupted()
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+            told.append("goes on")
+        finally:
+            signal.raise_signal(signal.SIGHUP)
+            told.append("ends")
+        signal.raise_signal(signal.SIGTERM)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert told == (["goes on", "ends"] if ignored else ["ends"])
+        assert signal.getsignal(signal.SIGHUP) is usual
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # -- the other commands ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import pandas as pd
 import psutil
 import pytest
 from distributed import Client, LocalCluster
-from poison import Poison, values
+from poison import ILL, Poison, values
 
 from daskcast import OwnModel, demo, machine, pipeline
 from daskcast.config import ForecastConfig, RunOptions
@@ -279,6 +279,46 @@ def test_a_cluster_that_loses_all_workers_stops_the_run(
         with pytest.raises(StoppedError, match="no worker for 2 s"):
             run(airports, PLAIN, tmp_path / "run", client=client, on_progress=on_progress)
     assert len(RunFolder.open(str(tmp_path / "run")).finished()) >= 3
+
+
+def at_work(dask_worker: Any) -> bool:
+    """Tell whether a worker is at a task."""
+    return bool(dask_worker.state.executing or dask_worker.active_threads)
+
+
+def test_a_task_that_outlives_its_driver_comes_too_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver stops, another goes on with other batches: no entity is there twice."""
+    gate = tmp_path / "gate"
+    gate.touch()
+    plain = run(panel({}, n=8), POISONED, tmp_path / "plain", cluster="serial", batch_size=2)
+    first = plain.folder.read("entities", ["b00001"])["unique_id"].to_pylist()
+    df = panel({f"E{i:02d}": "held" for i in range(8) if f"E{i:02d}" not in first}, n=8)
+
+    def stop(progress: Progress) -> None:
+        if progress.counts.batches:
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv(ILL, str(gate))  # holds the workers alone
+    with (
+        dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
+        LocalCluster(n_workers=2, threads_per_worker=1, **QUIET) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        monkeypatch.setenv(ILL, str(tmp_path / "no-gate"))
+        options = {"client": client, "on_progress": stop, "batch_size": 2}
+        with pytest.raises(StoppedError, match="1 of 4 batches"):
+            run(df, POISONED, tmp_path / "run", **options)
+        again = {"cluster": "serial", "resume": True, "batch_size": 3}
+        folder = run(df, POISONED, tmp_path / "run", **again).folder
+        assert any(client.run(at_work).values())
+        gate.unlink()
+        while any(client.run(at_work).values()):
+            time.sleep(0.1)
+    assert sorted(folder.read("entities")["unique_id"].to_pylist()) == sorted(set(df["unique_id"]))
+    whole = run(df, POISONED, tmp_path / "whole", cluster="serial").folder
+    assert forecasts(folder) == forecasts(whole)
 
 
 # -- the network and the scheduler -------------------------------------------------------------

@@ -5,10 +5,12 @@ import logging
 import re
 
 import pytest
+from click.testing import CliRunner
 
 from daskcast import preload
 from daskcast.cli import main
 from daskcast.cli.options import resolve
+from daskcast.cluster import kubernetes
 from daskcast.config import RunOptions
 from daskcast.errors import ConfigError
 from daskcast.k8s.spec import cluster_manifest, memory_limit
@@ -60,6 +62,7 @@ PODS = [
     *(("name", "mine", "--cluster-name"), ("worker_memory", "1Gi", "--worker-memory")),
     *(("pull_secrets", ("a",), "--pull-secret"), ("worker_secrets", ("a",), "--secret")),
     *(("worker_tolerations", ("a",), "--toleration"), ("idle_timeout", 9, "--idle-timeout")),
+    ("start_timeout", 9.5, "--start-timeout"),
 ]
 
 
@@ -138,6 +141,47 @@ def test_wrong_options_are_named(asked, told):
     """A message says which option, what was expected and what was found."""
     with pytest.raises(ConfigError, match=re.escape(told)):
         RunOptions(kubernetes=asked)
+
+
+@pytest.mark.parametrize("part", ["scheduler", "worker", "driver"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ("HTTPS_PROXY", "http://me:hunter2@proxy:3128"),
+        ("DB", "Server=x;Password=hunter2;"),
+        ("DB_PASSWORD", 42),
+    ],
+)
+def test_a_secret_is_no_variable(part, name, text):
+    """It would stand in a manifest: so say all ways to a cluster, and none repeats it."""
+    pods = {"image": "r/d:1", part: {"env": {name: text, "AWS_REGION": "eu"}}}
+    with pytest.raises(ConfigError) as caught:
+        RunOptions(cluster="kubernetes", workers=1, kubernetes=pods)
+    with pytest.raises(ConfigError), kubernetes(workers=1, **pods):
+        pass
+    told = str(caught.value)
+    assert f"{part}.env" in told
+    assert name in told
+    assert "hunter2" not in told
+    assert "42" not in told
+    assert "AWS_REGION" not in told
+    assert isinstance(text, int) or f"name that in {part}.secrets" in told
+
+
+@pytest.mark.parametrize("command", ["run", "backtest"])
+def test_commands_refuse_a_secret_variable(command, tmp_path):
+    """Before anything is asked or read."""
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'horizon = 3\nworkers = 1\n[kubernetes]\nimage = "r/d:1"\n'
+        '[kubernetes.worker.env]\nAWS_SECRET_ACCESS_KEY = "hunter2"\n'
+    )
+    args = [command, "s3://a/b", "--cluster", "kubernetes", "--config", str(file)]
+    done = CliRunner().invoke(main, [*args, "--out", "s3://a/r"])
+    assert done.exit_code == 2
+    assert "a credential in worker.env would stand in a manifest" in done.output
+    assert "hunter2" not in done.output
 
 
 def test_all_problems_at_once():

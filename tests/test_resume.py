@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +21,8 @@ from click.testing import CliRunner
 from daskcast import demo, pipeline
 from daskcast.cli import main
 from daskcast.config import ForecastConfig, RunOptions
-from daskcast.errors import StoreError
+from daskcast.errors import StoppedError, StoreError
+from daskcast.progress import Progress
 from daskcast.store import RunFolder, only_one
 
 CONFIG = ForecastConfig(h=6, search="portfolio", cv_windows=1)
@@ -54,8 +56,10 @@ def undisturbed(
 
 
 def run(data: object, out: Path, config: ForecastConfig = CONFIG, **options: Any) -> RunFolder:
+    on_progress = options.pop("on_progress", None)
     given = {"cluster": "serial", "batch_size": BATCH, "tracking": False, **options}
-    return pipeline.run(data, config, RunOptions(out=str(out), **given)).folder
+    all_of_them = RunOptions(out=str(out), **given)
+    return pipeline.run(data, config, all_of_them, on_progress=on_progress).folder
 
 
 def tables(folder: RunFolder) -> dict[str, pd.DataFrame]:
@@ -95,7 +99,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_other_options_are_refused(other: str, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_other_all_of_themare_refused(other: str, table: pd.DataFrame, tmp_path: Path) -> None:
     """Each that differs is named with both values, and no file of the run is touched."""
     changes, told = OTHERS[other]
     run(table, tmp_path / "run")
@@ -240,6 +244,88 @@ def test_two_that_go_on_at_once_harm_no_entity(
         assert one.returncode == 0 or "another process is forecasting" in words, words
     assert 0 in [one.returncode for one in both]
     same(RunFolder.open(str(tmp_path / "run")), undisturbed)
+
+
+@pytest.fixture(scope="module")
+def others(table: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the same run in other batches."""
+    return Path(run(table, tmp_path_factory.mktemp("others") / "run", batch_size=4).url)
+
+
+def comes_late(others: Path, batch: str, out: Path) -> None:
+    """Put a batch of another run into a folder, as a task whose driver is gone would."""
+    for part in others.rglob(f"*{batch}.*"):
+        shutil.copy(part, out / part.relative_to(others))
+
+
+def stopped_after(n: int) -> Any:
+    def stop(progress: Progress) -> None:
+        if progress.counts.batches == n:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_of_batches_that_share_entities_one_stays(
+    table: pd.DataFrame,
+    undisturbed: dict[str, pd.DataFrame],
+    others: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever wrote them: each entity is there once, and none is lost."""
+    out = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        run(table, out, on_progress=stopped_after(2))
+    before = set(RunFolder.open(str(out)).finished_ids())
+    comes_late(others, "b00004", out)
+    comes_late(others, "b00005", out)
+    both = RunFolder.open(str(out)).read("entities")["unique_id"].to_pylist()
+    assert before < set(both)
+    assert len(set(both)) < len(both)
+    folder = run(table, out, resume=True)
+    assert "hold entities that others hold, too" in caplog.text
+    same(folder, undisturbed)
+
+
+def test_a_batch_that_comes_during_the_run_is_taken_back(
+    table: pd.DataFrame,
+    undisturbed: dict[str, pd.DataFrame],
+    others: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The run that goes on does the same entities itself, under names that nobody had before."""
+    out = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        run(table, out, on_progress=stopped_after(2))
+    assert {"b00001", "b00002"} == set(RunFolder.open(str(out)).finished())
+
+    def late(progress: Progress) -> None:
+        if progress.counts.batches == 3:
+            comes_late(others, "b00004", out)
+
+    folder = run(table, out, resume=True, on_progress=late)
+    assert "batches b00004 came late" in caplog.text
+    assert {"b00001", "b00002", "b00005", "b00006"} == set(folder.finished())
+    assert not list(out.rglob("*b00004*"))
+    same(folder, undisturbed)
+
+
+def test_other_versions_are_told(
+    table: pd.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who goes on with other packages than those that began hears of it."""
+    out = tmp_path / "run"
+    with pytest.raises(StoppedError):
+        run(table, out, on_progress=stopped_after(2))
+    folder = RunFolder.open(str(out))
+    now = folder.manifest["versions"]["numpy"]
+    folder.write_manifest(
+        {**folder.manifest, "versions": {**folder.manifest["versions"], "numpy": "1.0"}}
+    )
+    run(table, out, resume=True)
+    assert f"the run began with other versions: numpy 1.0, now {now};" in caplog.text
 
 
 def test_a_run_at_work_is_left_alone(

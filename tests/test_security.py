@@ -111,7 +111,7 @@ def test_ids_are_no_paths(place: Path) -> None:
     above = place.parent.parent
     outside = {p.relative_to(above) for p in above.rglob("*") if p.is_file()}
     inside = re.compile(
-        r"b/c/(data\.parquet|said\.txt|mlflow\.db.*|mlruns/.*|mlartifacts/.*|run/(run\.json|report\.html|\.(tracking|forecasting)\.lock"
+        r"b/c/(data\.parquet|said\.txt|mlflow\.db.*|mlruns/.*|mlartifacts/.*|run/(run\.json|report\.html|\.driver|\.(tracking|forecasting)\.lock"
         r"|(forecasts|entities|trials)/part-b\d+\.parquet|batches/b\d+\.json"
         r"|logs/part-(b\d+|run-driver-\w+)\.jsonl))"
     )

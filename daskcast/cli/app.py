@@ -16,7 +16,7 @@ import shlex
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,11 @@ class _EndError(click.ClickException):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.exit_code = code  # type: ignore[misc]
+
+    def show(self, file: Any = None) -> None:
+        """Tell the message; a terminal that has closed takes none."""
+        with suppress(OSError):
+            super().show(file)
 
 
 class _Commands(click.Group):
@@ -329,16 +334,26 @@ def _how_to_go_on(ctx: click.Context, out: str) -> str:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does: what is finished is kept."""
+    """Let SIGTERM, and a terminal that closes, end a run as Ctrl-C does: what is finished is kept.
+
+    Where SIGHUP is ignored, as by ``nohup``, it stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    hang_up = getattr(signal, "SIGHUP", None)
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if number == hang_up:  # shell and system both send it: once is enough, the end needs time
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM]
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -15,7 +15,6 @@ import click
 from daskcast.cli.app import run, terminated_as_interrupted
 from daskcast.cli.options import resolve
 from daskcast.errors import ConfigError
-from daskcast.redact import redacted_tags
 
 if TYPE_CHECKING:
     from daskcast.config import RunOptions
@@ -70,7 +69,6 @@ def _resolved(flags: dict[str, Any], config_file: str | None) -> RunOptions:
     except ConfigError as error:
         raise ConfigError(*error.problems, *_problems(flags["tracking_uri"])) from error
     problems = _problems(options.tracking_uri) if options.tracking else []
-    problems += _credentials(options)
     if problems:
         raise ConfigError(*problems)
     return options
@@ -94,16 +92,4 @@ def _problems(uri: str | None) -> list[str]:
     return [
         "tracking-uri must be http://HOST:PORT or https://HOST:PORT, a server that pods reach; "
         f"found {uri!r}: mend it, or leave MLflow out with --no-tracking"
-    ]
-
-
-def _credentials(options: RunOptions) -> list[str]:
-    pods = options.kubernetes
-    parts = {"scheduler": pods.scheduler, "worker": pods.worker, "driver": pods.driver}
-    found = [f"{of}.env" for of, pod in parts.items() if redacted_tags(pod.env) != dict(pod.env)]
-    if not found or not pods.image:
-        return []
-    return [
-        f"a credential in {', '.join(found)} would stand in a manifest: make a Secret of it with "
-        "kubectl create secret, and name that with --secret"
     ]

@@ -11,19 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daskcast.errors import ConfigError
+from daskcast.kubernetes_options import secrets_of
 from daskcast.out import RUN
-from daskcast.redact import (
-    lines_with_secrets,
-    redact_text,
-    redacted_args,
-    redacted_tags,
-)
+from daskcast.redact import lines_with_secrets, redact_text, redacted_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from daskcast.config import RunOptions
-    from daskcast.kubernetes_options import PodOptions
 
 MOST_OF_CONFIG = 1_000_000
 """Bytes of a file of options: a ConfigMap takes a mebibyte, names included."""
@@ -133,8 +128,11 @@ def store(options: RunOptions) -> list[str]:
 
 
 def credentials(args: Sequence[str], options: RunOptions, config: str | None) -> list[str]:
-    """Refuse what would put a secret into a manifest; say where it is, and not what it is."""
-    found = [*_secret_variables(options), *_secret_tags(options.tags), *_secret_arguments(args)]
+    """Refuse what would put a secret into a manifest; say where it is, and not what it is.
+
+    Variables of pods are looked at where they are options (``kubernetes_options``).
+    """
+    found = [*_secret_tags(options.tags), *_secret_arguments(args)]
     if lines := lines_with_secrets(config or ""):
         shown = ", ".join(map(str, lines[:_FEW])) + (" ..." if len(lines) > _FEW else "")
         found.append(f"line{'s' if len(lines) > 1 else ''} {shown} of the config file")
@@ -146,24 +144,8 @@ def credentials(args: Sequence[str], options: RunOptions, config: str | None) ->
     ]
 
 
-def _secret_variables(options: RunOptions) -> Iterator[str]:
-    pods = options.kubernetes
-    parts: dict[str, PodOptions] = {
-        "scheduler": pods.scheduler,
-        "worker": pods.worker,
-        "driver": pods.driver,
-    }
-    for of, pod in parts.items():
-        yield from (f"{of}.env.{name}" for name in _secrets_of(pod.env))
-
-
 def _secret_tags(tags: Mapping[str, str]) -> Iterator[str]:
-    yield from (f"the tag {name}" for name in _secrets_of(tags))
-
-
-def _secrets_of(texts: Mapping[str, str]) -> list[str]:
-    hidden = redacted_tags(texts)
-    return [n for n, text in texts.items() if hidden[n] != text or lines_with_secrets(text)]
+    yield from (f"the tag {name}" for name in secrets_of(tags))
 
 
 def _secret_arguments(args: Sequence[str]) -> Iterator[str]:

@@ -37,9 +37,9 @@ _FORECAST = {field.name for field in dataclasses.fields(ForecastConfig)}
 _OF_WINDOWS = {"n_windows", "backtest_step", "refit", "input_size"}
 _RUN = {field.name for field in dataclasses.fields(RunOptions)}
 _POD_OPTIONS = (
-    *("image", "namespace", "name", "adaptive", "spot", "idle_timeout", "pull_secrets"),
+    *("image", "namespace", "name", "adaptive", "spot", "idle_timeout", "start_timeout"),
     *("worker_cpu", "worker_memory", "scheduler_cpu", "scheduler_memory", "worker_secrets"),
-    *("worker_service_account", "worker_node_selector", "worker_tolerations"),
+    *("worker_service_account", "worker_node_selector", "worker_tolerations", "pull_secrets"),
 )
 
 _FLAGS = {
@@ -214,6 +214,10 @@ _PODS = [
     _option(
         "--idle-timeout", about="Seconds without work after which the cluster is removed.",
         type=int, default=900, metavar="S",
+    ),
+    _option(
+        "--start-timeout", about="Seconds that scheduler and first worker may take, while nodes "
+        "are made for them.", type=float, default=600, metavar="S",
     ),
 ]  # fmt: skip
 

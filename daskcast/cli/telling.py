@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -91,10 +92,11 @@ class ProgressLine:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        """Leave an empty line behind on a terminal."""
+        """Leave an empty line behind on a terminal, unless it has closed."""
         if self._overwrites:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            with suppress(OSError):
+                self._stream.write("\r\x1b[K")
+                self._stream.flush()
 
     def __call__(self, progress: Progress) -> None:
         """Tell, unless something was told just now."""

@@ -26,6 +26,9 @@ STRANGE = -2
 
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 _TOO_MANY, _BROKEN = 429, 500
+_OVER_QUOTA = "exceeded quota:"
+"""Of what is refused while others take all that a namespace may have."""
+
 _NO_PATH = "404 page not found"
 """What Kubernetes says of kinds of objects that it does not have."""
 
@@ -56,9 +59,11 @@ class RefusedError(Exception):
 
     @property
     def passing(self) -> bool:
-        """Whether the same request may well succeed in a moment."""
+        """Whether the same request may well succeed in a moment, or as soon as others end."""
         if self.status == UNREACHABLE:
             return UNTRUSTED not in self.text
+        if self.status == FORBIDDEN:
+            return _OVER_QUOTA in self.text
         return self.status == _TOO_MANY or self.status >= _BROKEN
 
 

@@ -205,7 +205,7 @@ def _driver(work: Work, namespace: str, run: str, name: str) -> dict[str, Any]:
     if not work.alone:
         out = (work.options.out or "").replace(RUN, run)
         args += ["--cluster", "kubernetes", "--cluster-name", name, "--namespace", namespace]
-        args += ["--out", out, *_resuming(work.options)]
+        args += ["--out", out, *_waiting(work.pods), *_resuming(work.options)]
     container = {
         "name": "driver",
         "image": work.pods.image,
@@ -216,6 +216,13 @@ def _driver(work: Work, namespace: str, run: str, name: str) -> dict[str, Any]:
     if work.options.tracking:
         pod["containers"][0].setdefault("envFrom", []).append(_tracking(work))
     return {**pod, "restartPolicy": "Never", "terminationGracePeriodSeconds": 120}
+
+
+def _waiting(pods: KubernetesOptions) -> list[str]:
+    """Tell the driver, which has no file of options, how long its cluster may take to start."""
+    if pods.start_timeout == KubernetesOptions().start_timeout:
+        return []
+    return ["--start-timeout", str(pods.start_timeout)]
 
 
 def _resuming(options: RunOptions) -> list[str]:

@@ -103,7 +103,7 @@ def made(
             kubernetes.create(manifest)
         except RefusedError as refused:
             if not refused.passing:
-                stack.pop_all()  # nothing was made; without an answer, it may have been
+                stack.pop_all()  # nothing was made; where it may pass, the answer may be lost
             raise _refused(kubernetes, refused, f"create the Dask cluster {name}") from refused
         logger.info("made the Dask cluster %s in namespace %s", name, kubernetes.namespace)
         yield Made(name, manifest["spec"]["worker"]["replicas"], own=True)

@@ -87,7 +87,9 @@ def started(options: KubernetesOptions, *, n_workers: int, n_threads: int = 1) -
     Started
         With at least one worker. What was made here is removed at the end, however it comes, and
         none of its pods is left; only a process that is killed leaves the cluster to its idle
-        time-out.
+        time-out. Killed while the start fails, as no scheduler comes to answer, it leaves it for
+        good: the operator asks the scheduler how long it has been idle. Then it is removed by
+        ``kubectl delete daskcluster NAME -n NS``.
 
     Raises
     ------

@@ -48,7 +48,9 @@ PER_POD_S = 0.1
 N_AT_ONCE = 8
 ANSWER_BYTES = 1_000_000
 _TIME = len("2026-01-01T00:00:00")
-_TIMED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*( |$)")
+_TIMED = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?(?= |$)", re.ASCII
+)
 
 
 class PodLogs:
@@ -184,7 +186,8 @@ class _Pod:
             return self._add_untimed(lines)
         n_of_last, n_new = 0, 0
         for line in lines:
-            at, _, text = line.partition(" ")
+            told, _, text = line.partition(" ")
+            at = _in_utc(told) or self.last
             if at == self.last and n_of_last < self.n_of_last:
                 n_of_last += 1
             elif at >= self.last:
@@ -250,6 +253,19 @@ def _record(pod: str, at: str, text: str) -> dict[str, Any]:
 def _plain(pod: str, time: str, text: str) -> dict[str, Any]:
     names = Names(worker=pod)._asdict()
     return {"time": time, "level": "INFO", "logger": "", **names, "message": text}
+
+
+def _in_utc(told: str) -> str:
+    """Write a node's time, which may have an offset, so that texts compare; else give nothing."""
+    read = _TIMED.match(told)
+    if read is None:
+        return ""
+    second, fraction, offset = read.groups("")
+    try:
+        at = datetime.fromisoformat(f"{second}{offset or 'Z'}").astimezone(UTC)
+    except (ValueError, OverflowError):  # no time of any clock
+        return ""
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{fraction:0<9.9}Z"
 
 
 def _time(at: str) -> str:

@@ -10,8 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from daskcast.k8s.parts import place_options, size_options, taint_option
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from daskcast.k8s.parts import Part
 
     Object = Mapping[str, Any]
 
@@ -42,7 +46,7 @@ def quantity(text: object) -> float:
 def no_room(
     pod: Object,
     who: str,
-    component: str,
+    part: Part,
     told: str,
     *,
     nodes: Sequence[Object] | None,
@@ -53,8 +57,10 @@ def no_room(
     Parameters
     ----------
     pod : mapping
-    who, component : str
-        What it is called, and ``scheduler`` or ``worker``.
+    who : str
+        What it is called.
+    part : {'scheduler', 'worker', 'driver'}
+        Whose options say where it may be.
     told : str
         The words of Kubernetes' scheduler.
     nodes, others : sequence of mapping, optional
@@ -64,12 +70,12 @@ def no_room(
     start = f"no node has room for {who}, which asks for {_cpu(cpu)} and {_memory(memory)}"
     if not nodes:
         words = told.partition(" preemption:")[0].strip().rstrip(".")
-        return f"{start}: {words or 'the cluster has no nodes'}; {_hint(words, component)}"
+        return f"{start}: {words or 'the cluster has no nodes'}; {_hint(words, part)}"
     against = [f"{node['metadata']['name']} {_against(node, pod, others)}" for node in nodes]
     shown = "; ".join(against[:N_NODES])
     if len(against) > N_NODES:
         shown += f"; and {len(against) - N_NODES} nodes more"
-    return f"{start}: {shown}; {_hint(shown, component)}"
+    return f"{start}: {shown}; {_hint(shown, part)}"
 
 
 def asked(pod: Object) -> tuple[float, float]:
@@ -168,15 +174,14 @@ def _matches(match: Object, labels: Mapping[str, str]) -> bool:
     return True  # Gt and Lt: not worth a reader's time
 
 
-def _hint(shown: str, component: str) -> str:
+def _hint(shown: str, part: Part) -> str:
     hints = []
     if " cpu" in shown or "nsufficient" in shown:
-        hints.append(f"ask for less (--{component}-cpu, --{component}-memory) or add nodes")
+        hints.append(f"ask for less ({size_options(part, 'cpu', 'memory')}) or add nodes")
     if "taint" in shown:
-        option = "--toleration KEY=VALUE:EFFECT" if component == "worker" else "tolerations"
-        hints.append(f"tolerate the taint ({option})")
+        hints.append(f"tolerate the taint ({taint_option(part)})")
     if "label" in shown or "affinity/selector" in shown or "node selector" in shown:
-        hints.append("mend --node-selector or --spot" if component == "worker" else "mend --spot")
+        hints.append(f"mend {place_options(part)}")
     return ", or ".join(hints) or "add nodes"
 
 

@@ -1,8 +1,9 @@
 """A run as a DaskJob, from its creation to its removal.
 
 Covers one attempt of a run: create its DaskJob, or find the one that a predecessor left; follow the
-driver's log; tell how it ended; remove it. Does not cover what a DaskJob holds (``jobs``), nor
-trying again: that is for the Job around it, or for a person.
+driver's log; tell how it ended. Does not cover what a DaskJob holds (``jobs``), reading its driver
+(``drivers``) or removing it (``removing``), nor trying again: that is for the Job around it, or for
+a person.
 
 The operator removes the cluster when the driver's pod ends, and notices nothing else. So whoever
 created a DaskJob watches it, and removes it at each end, a signal too. If that one dies as well,
@@ -20,12 +21,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from daskcast.errors import ConfigError, StoppedError
+from daskcast.k8s.acting import makes_no_pods, nobody_acts
 from daskcast.k8s.answers import RefusedError
+from daskcast.k8s.drivers import (
+    CONTAINER,
+    ended,
+    has_begun,
+    is_over,
+    is_taken,
+    pod_of,
+    why_killed,
+    why_taken,
+)
 from daskcast.k8s.jobs import OWNER_VARIABLE, RUN_VARIABLE, Work, autoscaler, daskjob, job_name
 from daskcast.k8s.manifests import RUN_LABEL, Document, to_yaml
-from daskcast.k8s.pods import condition_of, is_leaving, status_of
+from daskcast.k8s.pods import is_leaving, name_of, status_of
+from daskcast.k8s.removing import DASKJOBS, EVERY_S, Removal
 from daskcast.k8s.spec import API_VERSION
-from daskcast.k8s.trouble import Seen
+from daskcast.k8s.trouble import OPERATOR_S, Seen
 from daskcast.k8s.why import pull_errors, troubles
 from daskcast.redact import printable, redact_text
 
@@ -34,29 +47,21 @@ if TYPE_CHECKING:
 
     from daskcast.k8s.objects import Objects
 
-KIND = "daskjobs"
-EVERY_S = 1.0
-"""Between two looks."""
-
+KIND = DASKJOBS
 AROUND_EVERY_S = 5.0
 """Between two looks at events: in a full namespace there are many."""
 
-OPERATOR_S = 70.0
+FAILING_S = 70.0
 """How long the operator may fail; it tries again once a minute."""
 
 SILENCE_S = 120.0
 """How long the API may not answer before a run is given up."""
 
-GONE_S = 150.0
-"""How long to wait for a driver that was told to end: it keeps what is finished."""
-
-CONTAINER = "driver"
 _RUN = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_OPERATOR = "operator"
 _OWN_CODES = (0, 1, 2, 3)
 _NO_COMMAND = (126, 127)
 _UNUSABLE, _STOPPED = 2, 3
-_CODES = {"Succeeded": 0, "Failed": 137}
-"""Of a driver of which nothing else is told."""
 
 
 def check_run_name(run: str) -> None:
@@ -107,6 +112,7 @@ class Attempt:
     ) -> None:
         self._work, self._api, self._run = work, api, run
         self._say, self._clock, self._wait = say, clock, wait
+        self._removal = Removal(api, say, clock=clock, wait=wait)
         self.name = ""
         self._seen = Seen("", api.namespace)
         self._around_at = -float("inf")
@@ -121,16 +127,21 @@ class Attempt:
     def begin(self) -> str:
         """Create the DaskJob, or find that of a predecessor that goes on; give its name.
 
+        Those of predecessors that have ended are removed before.
+
         Raises
         ------
         ClusterError
             Says in one sentence why not.
         """
-        found = self._predecessors()
-        if found:
-            self.name = str(found[0]["metadata"]["name"])
+        going, over = self._predecessors()
+        if going:
+            self.name = going[0]
             self._say(f"the run {self._run} goes on as the DaskJob {self.name}: following it")
             return self.name
+        for name in over:
+            self._say(f"the run {self._run} has ended as the DaskJob {name}: removing that")
+            self._removal(name)
         self.name = job_name(self._run, secrets.token_hex(3))
         made = _owned(daskjob(self._work, self._api.namespace, run=self._run, name=self.name))
         try:
@@ -174,16 +185,8 @@ class Attempt:
             self.remove()
 
     def remove(self) -> None:
-        """Remove the DaskJob and wait for its driver to be gone; as far as that is possible."""
-        try:
-            self._api.delete(KIND, self.name, version=API_VERSION)
-        except RefusedError as refused:
-            self._say(str(self._api.told(refused, f"remove the DaskJob {self.name}")))
-            return
-        until = self._clock() + GONE_S
-        with suppress(RefusedError):
-            while self._clock() < until and self._api.get("pods", self._pod) is not None:
-                self._wait(EVERY_S)
+        """Remove the DaskJob and wait for its driver to be gone; say what is left of it."""
+        self._removal(self.name, driver=self._pod)
 
     # -- its parts -----------------------------------------------------------------------------
 
@@ -191,12 +194,22 @@ class Attempt:
     def _pod(self) -> str:
         return f"{self.name}-runner"  # as the operator calls it
 
-    def _predecessors(self) -> list[dict[str, Any]]:
+    def _predecessors(self) -> tuple[list[str], list[str]]:
+        """Name the DaskJobs of this run: those that go on, and those that have ended."""
         try:
             found = self._api.all_of(KIND, f"{RUN_LABEL}={self._run}", version=API_VERSION)
+            there = [job for job in found if not job["metadata"].get("deletionTimestamp")]
+            over = [name_of(job) for job in there if self._is_over(job)]
         except RefusedError as refused:
             raise self._api.told(refused, f"look for the run {self._run}") from refused
-        return [job for job in found if not job["metadata"].get("deletionTimestamp")]
+        return [name for name in map(name_of, there) if name not in over], over
+
+    def _is_over(self, job: Mapping[str, Any]) -> bool:
+        """Tell whether a DaskJob has ended; the operator sees no pod that goes with its node."""
+        if is_over(job) or not pod_of(job):
+            return is_over(job)
+        pod = self._api.get("pods", pod_of(job))
+        return pod is None or ended(pod) is not None
 
     def _adapt(self, job: Mapping[str, Any]) -> None:
         """Let the workers follow the work, where that is asked for, as long as there is the job."""
@@ -223,6 +236,7 @@ class Attempt:
             except RefusedError as refused:
                 if not refused.passing or self._clock() - answered > SILENCE_S:
                     raise StoppedError(str(self._api.told(refused, "watch the run"))) from refused
+                self._since.pop(_OPERATOR, None)  # it, too, had no answer
                 self._wait(EVERY_S)
                 continue
             if pod is not None:
@@ -235,7 +249,7 @@ class Attempt:
 
     def _copy_log(self, pod: Mapping[str, Any], write: Callable[[str], None]) -> None:
         """Write the lines that are new. Each begins with its time, which is ever later."""
-        if not _has_begun(pod):
+        if not has_begun(pod):
             return
         try:
             lines = self._api.log(self._pod, CONTAINER, since=self._last_time)
@@ -256,19 +270,20 @@ class Attempt:
         StoppedError
             Where it was ended.
         """
-        ended = _ended(pod)
-        if ended is None:
+        end = ended(pod)
+        if end is None:
             if is_leaving(pod):
-                raise StoppedError(f"{self._who} was taken away{_why_taken(pod)}; {_GO_ON}")
+                raise StoppedError(f"{self._who} was taken away{why_taken(pod)}; {_GO_ON}")
             return None
-        code = int(ended.get("exitCode", _STOPPED))
-        if code in _OWN_CODES and not (code == _STOPPED and _is_taken(pod)):
+        code = int(end.get("exitCode", _STOPPED))
+        if code in _OWN_CODES and not (code == _STOPPED and is_taken(pod)):
             return code
-        reason = f"{ended.get('reason') or 'Error'}, exit code {code}"
+        reason = f"{end.get('reason') or 'Error'}, exit code {code}"
         if code in _NO_COMMAND:
             self._say(f"{self._who} did not start ({reason}): its image has no daskcast")
             return _UNUSABLE
-        raise StoppedError(f"{self._who} was ended ({reason}{_why_taken(pod)}); {_GO_ON}")
+        killed = "" if self._work.alone else why_killed(pod)  # of its own, it has no options
+        raise StoppedError(f"{self._who} was ended ({reason}{why_taken(pod)}){killed}; {_GO_ON}")
 
     @property
     def _who(self) -> str:
@@ -278,14 +293,24 @@ class Attempt:
         """Judge that there is no driver."""
         if there:
             raise StoppedError(f"{self._who} is gone, its node too perhaps; {_GO_ON}")
-        if self._api.get(KIND, self.name, version=API_VERSION) is None:
+        job = self._api.get(KIND, self.name, version=API_VERSION)
+        if job is None:
             raise StoppedError(f"the DaskJob {self.name} was removed by somebody else")
+        what = f"the DaskJob {self.name}"
         if failed := self._failure():
             self._tell_once(failed)
-            if self._clock() - begun > OPERATOR_S:
+            if self._clock() - begun > FAILING_S:
                 raise StoppedError(failed)
-        told = f"nobody makes pods for the DaskJob {self.name}: is the Dask operator there?"
-        self._give_up_late(begun, f"{told} See `daskcast k8s check`")
+        told = makes_no_pods(what, self._api.namespace)
+        if not failed and self._lasts(_OPERATOR, OPERATOR_S):
+            if not status_of(job).get("jobStatus"):
+                raise StoppedError(nobody_acts(what, self._api.namespace))
+            self._tell_once(told)
+        self._give_up_late(begun, told)
+
+    def _lasts(self, cause: str, limit_s: float) -> bool:
+        now = self._clock()
+        return now - self._since.setdefault(cause, now) > limit_s
 
     def _failure(self) -> str:
         """Say what the operator told about the DaskJob, where it failed."""
@@ -305,14 +330,16 @@ class Attempt:
         found = troubles(self._seen)
         self._since = {trouble.cause: self._since.get(trouble.cause, now) for trouble in found}
         for trouble in found:
-            why = trouble.sentence.replace("the worker (pod", "the driver (pod")
+            why = trouble.sentence
             self._tell_once(why)
             if now - self._since[trouble.cause] >= trouble.patience_s:
                 raise StoppedError(why)
         self._give_up_late(begun, why)
 
     def _look(self, pod: Mapping[str, Any]) -> Seen:
-        seen = Seen(self.name, self._api.namespace, pods=[pod], events=self._events())
+        seen = Seen(
+            self.name, self._api.namespace, [pod], self._events(), like_workers=self._work.alone
+        )  # fmt: skip
         told = {**(self._seen.pull_errors or {}), **pull_errors(seen)}
         return replace(seen, pull_errors=told)
 
@@ -355,34 +382,3 @@ def _owned(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _with_owner(manifest: dict[str, Any], owner: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": [owner]}}
-
-
-def _status_of_driver(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    for status in status_of(pod).get("containerStatuses") or ():
-        if status.get("name") == CONTAINER:
-            found: Mapping[str, Any] = status
-            return found
-    return {}
-
-
-def _has_begun(pod: Mapping[str, Any]) -> bool:
-    state = _status_of_driver(pod).get("state") or {}
-    return "running" in state or "terminated" in state
-
-
-def _ended(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    ended = (_status_of_driver(pod).get("state") or {}).get("terminated")
-    if ended is None and status_of(pod).get("phase") in _CODES:
-        code = _CODES[status_of(pod)["phase"]]
-        return {"reason": status_of(pod).get("reason"), "exitCode": code}
-    return ended
-
-
-def _is_taken(pod: Mapping[str, Any]) -> bool:
-    return condition_of(pod, "DisruptionTarget").get("status") == "True"
-
-
-def _why_taken(pod: Mapping[str, Any]) -> str:
-    told = condition_of(pod, "DisruptionTarget")
-    words = told.get("message") or status_of(pod).get("message") or ""
-    return f": {printable(redact_text(str(words)))}" if words else ""

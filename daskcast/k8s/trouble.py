@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 AT_ONCE_S, SOON_S, OPERATOR_S, LATER_S, SILENT_S = 0.0, 5.0, 25.0, 20.0, 90.0
 """How long a trouble may last before it ends a start: some pass by themselves."""
 
-_PASSING = ("room", "operator", "box", "silent", "evicted")
+_PASSING = ("room", "quota", "operator", "box", "silent", "evicted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Seen:
         Of the ``DaskCluster``; empty where no operator has acted yet, None where nobody asked.
     n_connected : int
         Workers that the scheduler knows.
+    like_workers : bool
+        Whether a driver is placed as workers are, by their options.
     """
 
     cluster: str
@@ -48,6 +50,7 @@ class Seen:
     pull_errors: Mapping[str, str] | None = None
     phase: str | None = None
     n_connected: int = 0
+    like_workers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

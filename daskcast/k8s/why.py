@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from daskcast.k8s.acting import makes_no_pods, nobody_acts
+from daskcast.k8s.parts import called, part_of, too_little_memory
 from daskcast.k8s.pods import (
-    called,
     component_of,
     condition_of,
     container_of,
@@ -96,18 +97,12 @@ def _not_acted(seen: Seen) -> list[Trouble]:
     about = [e for e in seen.events if (e.get("involvedObject") or {}).get("name") == seen.cluster]
     failed = [_told(e.get("message")) for e in about if e.get("type") != "Normal"]
     says = f" ({failed[-1]})" if failed else ""
-    look = (
-        "kubectl get pods -A -l app.kubernetes.io/name=dask-kubernetes-operator, and its log; does "
-        f"it watch the namespace {seen.namespace}?"
-    )
+    what = f"the Dask cluster {seen.cluster}{says}"
     if not seen.phase:
-        sentence = (
-            f"no Dask operator acts on the Dask cluster {seen.cluster}{says}: does it run (one "
-            f"that hangs is started anew within a minute)? "
-        )
-        return [Trouble("operator", "cluster", sentence + look, patience_s=OPERATOR_S)]
-    sentence = f"the Dask operator makes no pods for the Dask cluster {seen.cluster}{says}: see "
-    return [Trouble("operator", "cluster", sentence + look, patience_s=LATER_S)]
+        sentence = nobody_acts(what, seen.namespace)
+        return [Trouble("operator", "cluster", sentence, patience_s=OPERATOR_S)]
+    sentence = makes_no_pods(what, seen.namespace)
+    return [Trouble("operator", "cluster", sentence, patience_s=LATER_S)]
 
 
 def _not_created(seen: Seen) -> list[Trouble]:
@@ -129,10 +124,16 @@ def _not_created(seen: Seen) -> list[Trouble]:
                 failed[name] = (what, str(event.get("message")))
     names = [name_of(pod) for pod in seen.pods]
     return [
-        Trouble("create", what, _no_pod(what, text, seen), patience_s=SOON_S)
+        Trouble(_why_none(text), what, _no_pod(what, text, seen), patience_s=SOON_S)
         for name, (what, text) in failed.items()
         if not any(pod.startswith(f"{name}-") for pod in names)
     ]
+
+
+def _why_none(text: str) -> str:
+    """Tell a quota that is used up, for now, from what nobody but a person changes."""
+    read = _QUOTA.search(text)
+    return "quota" if read and read[1] == "exceeded" else "create"
 
 
 def _belongs(name: str, cluster: str) -> bool:
@@ -182,8 +183,9 @@ def _of_pod(pod: Object, seen: Seen) -> Trouble | None:
 
 def _not_placed(pod: Object, placed: Object, seen: Seen) -> Trouble:
     own = _events_of(pod, seen)
+    part = "worker" if seen.like_workers else part_of(pod)
     sentence = no_room(
-        pod, called(pod), component_of(pod), str(placed.get("message") or ""),
+        pod, called(pod), part, str(placed.get("message") or ""),
         nodes=seen.nodes, others=seen.others,
     )  # fmt: skip
     coming = [event for event in own if event.get("reason") in SCALING]
@@ -284,7 +286,7 @@ def _silent(pod: Object, seen: Seen) -> Trouble | None:
     if component_of(pod) == "scheduler" and not is_ready(pod):
         text = f"{who} runs, and does not answer its health check"
         return Trouble("silent", "scheduler", text, name_of(pod), container, SILENT_S, "current")
-    if component_of(pod) == "worker" and not seen.n_connected:
+    if part_of(pod) == "worker" and not seen.n_connected:
         text = (
             f"{who} runs, and the scheduler has not heard of it: can it reach "
             f"{seen.cluster}-scheduler.{seen.namespace}, port 8786 (a network policy)?"
@@ -330,11 +332,9 @@ def _of_ended(pod: Object, status: Object) -> Trouble | None:
 
 def _ended(pod: Object, container: Object, ended: Object, n_times: int) -> str:
     code, reason = int(ended.get("exitCode") or 0), str(ended.get("reason") or "")
-    who, what = called(pod), component_of(pod)
+    who = called(pod)
     if reason == "OOMKilled":
-        limit = ((container.get("resources") or {}).get("limits") or {}).get("memory")
-        most = f"its limit of {limit}" if limit else "its node had left"
-        return f"{who} needs more memory than {most} and was killed; raise --{what}-memory"
+        return f"{who} {too_little_memory(pod, container)}"
     told = str(ended.get("message") or "")
     if code == _NO_SUCH_COMMAND or (reason in _START_REASONS and _NO_COMMAND.search(told)):
         return _no_command(pod, container)

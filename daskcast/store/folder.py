@@ -12,16 +12,15 @@ batches, never from ids.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from daskcast.errors import StoreError
 from daskcast.logs import redacted_record, to_line
 from daskcast.redact import redact_uri
-from daskcast.store import amend, query, reading
+from daskcast.store import amend, claim, query, reading
 from daskcast.store import manifest as manifests
 from daskcast.store.commit import commit
 from daskcast.store.files import absolute, files_at, is_local
@@ -71,12 +70,16 @@ class RunFolder:
         Kind of the run's times; None takes it from the results of each batch.
     actual : bool
         Whether forecasts stand beside what came, as those of a backtest do.
+    driver : str
+        Claim of the driver for whom batches are written, see :meth:`claimed`; without one they are
+        written whoever is at work.
     """
 
     url: str
     levels: tuple[float, ...]
     times: TimeKind | None = None
     actual: bool = False
+    driver: str = ""
 
     def __repr__(self) -> str:
         """Show the place, without credentials."""
@@ -195,11 +198,13 @@ class RunFolder:
         Raises
         ------
         StoreError
-            The name is unusable or belongs to other entities, or the run folder is not there.
+            The name is unusable or belongs to other entities, the run folder is not there, or
+            another driver has claimed it.
         OSError
             The place took no more; nothing of this batch counts.
         """
         check_name(batch)
+        claim.refuse_late(self, batch)
         files = self.files
         if (old := self._kept(files, batch, results)) is not None:
             return old
@@ -241,10 +246,12 @@ class RunFolder:
         Raises
         ------
         StoreError
-            The batch does not count, or has no such entities.
+            The batch does not count, has no such entities, or another driver has claimed the
+            folder.
         OSError
             The place took no more.
         """
+        claim.refuse_late(self, batch)
         return amend.amend_batch(self, batch, results, _lines(logs), _ms(began_ms))
 
     def began(self, batch: str) -> Mapping[str, int]:
@@ -278,6 +285,10 @@ class RunFolder:
             return None
         logger.info("batch %s is durable already; what was written first stays", batch)
         return old
+
+    def batches(self) -> list[str]:
+        """Name the batches that have a marker, whether they count or not."""
+        return batch_names(self.files)
 
     def finished(self) -> dict[str, Marker]:
         """Give the markers of the batches that count, by name.
@@ -321,24 +332,24 @@ class RunFolder:
             logger.info("removed %d files of unfinished batches: %s", len(removed), removed[:10])
         return removed
 
-    # -- who can reach it? --
+    def drop(self, batches: Iterable[str]) -> None:
+        """Take batches back: they do not count any more, and their files are removed.
 
-    def put_token(self) -> str:
-        """Put a file that other processes can look for, to see whether they reach this folder."""
-        token = f".token-{secrets.token_hex(8)}"
-        self.files.write(token, token.encode())
-        return token
+        Parameters
+        ----------
+        batches : iterable of str
+        """
+        claim.drop(self.files, batches)
 
-    def sees_token(self, token: str) -> bool:
-        """Tell whether the token that another process put is here."""
-        try:
-            return self.files.read(token) == token.encode()
-        except OSError:
-            return False
+    # -- who works on it? --
 
-    def remove_token(self, token: str) -> None:
-        """Remove a token."""
-        self.files.remove(token)
+    def claimed(self) -> Self:
+        """Give the folder to a driver that begins, and to its tasks.
+
+        Dask cannot stop a task that is under way: one of a driver that is gone may end much later.
+        Whatever holds an earlier claim writes no batch any more.
+        """
+        return replace(self, driver=claim.claim(self.files))
 
     # -- reading --
 

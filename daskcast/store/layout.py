@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from daskcast.store.files import Files
 
 MANIFEST = "run.json"
+DRIVER = ".driver"
+"""Says which driver is at work, or was the last."""
 FOLDERS = (*TABLES, "logs", "batches")
 RUN_LOG = "run-"
 """What the name of a log begins with that belongs to no batch."""

@@ -1,8 +1,9 @@
 """One process at a time works on a run folder.
 
 Covers :func:`only_one` and the lock of a local folder. Does not cover the lease of a folder that is
-not local (``lease``). Nothing keeps two processes from sending the same such folder to MLflow: the
-keys of the runs keep apart what they send.
+not local (``lease``). Nothing keeps two processes from sending the same such folder to MLflow at
+once: ids that follow from the keys keep apart what they send in bulk, and nothing does what they
+send run by run.
 """
 
 from __future__ import annotations

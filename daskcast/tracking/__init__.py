@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from daskcast.tracking.memory import MemoryRun, MemoryTracker
     from daskcast.tracking.mlflow_client import MlflowTracker
     from daskcast.tracking.opening import open_tracker
-    from daskcast.tracking.parent import Aggregates, parent_from, parent_run, usage_points
+    from daskcast.tracking.parent import (
+        Aggregates,
+        is_same_place,
+        parent_from,
+        parent_run,
+        usage_points,
+    )
     from daskcast.tracking.writer import TrackingWriter
 
 _HOMES = {
@@ -50,6 +56,7 @@ _HOMES = {
     "child_runs": "children",
     "find_runs": "find",
     "hosted_limits": "cost",
+    "is_same_place": "parent",
     "n_requests": "cost",
     "open_tracker": "opening",
     "parent_from": "parent",
@@ -78,6 +85,7 @@ __all__ = [
     "child_runs",
     "find_runs",
     "hosted_limits",
+    "is_same_place",
     "n_requests",
     "open_tracker",
     "parent_from",

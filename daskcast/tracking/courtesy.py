@@ -8,6 +8,7 @@ telling hopeless trouble from the refusal of one run. Does not cover what is sen
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -70,6 +71,7 @@ _SILENCE = (
     TimeoutError,
     socket.gaierror,
 )
+_NO_WAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 _hushed: ContextVar[bool] = ContextVar("daskcast_hushed", default=False)
 
 
@@ -148,7 +150,9 @@ def reason(error: BaseException, uri: str) -> str:
 def is_silence(error: BaseException) -> bool:
     """Tell a server that does not answer, or not yet, from one that answers with a refusal."""
     cause = error.__context__ if isinstance(error, MlflowException) else error
-    return isinstance(cause, _SILENCE) and not isinstance(cause, requests.exceptions.SSLError)
+    if isinstance(cause, requests.exceptions.SSLError):
+        return False
+    return isinstance(cause, _SILENCE) or getattr(cause, "errno", None) in _NO_WAY
 
 
 def is_hopeless(error: MlflowException) -> bool:

@@ -75,6 +75,7 @@ class MlflowTracker:
         self._enclosing = _enclosing_run(self._uri)
         self._context: dict[str, str] = {}
         self._key = ""
+        self._n_starts = 0
         self._place: Place | None = None
         self._way: Way | None = None
 
@@ -112,6 +113,7 @@ class MlflowTracker:
             Where the store cannot be reached or refuses.
         """
         doing = f"cannot start a run at {redact(self._uri)}"
+        self._n_starts += 1
         with hush(), patience(STARTING), translated(self._uri, doing):
             self._context = _context(parent)
             self._key = parent.tags.get(KEY_TAG, "")
@@ -213,7 +215,8 @@ class MlflowTracker:
 
     def _remove_doubles(self, place: Place) -> None:
         """Remove what a request to create the parent, long without an answer, made late."""
-        if not place.calls.doubtful or not self._key:
+        is_doubtful = place.calls.doubtful or self._n_starts > 1
+        if not is_doubtful or not self._key:
             return
         asked = f"tags.`{KEY_TAG}` = '{self._key}'"
         for run in pages(place.client, place.experiment_id, asked):

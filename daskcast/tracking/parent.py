@@ -105,7 +105,7 @@ def parent_from(
     ParentRun
     """
     before = manifest["mlflow"]
-    same = before.get("uri") == now.uri and before.get("experiment") == now.experiment
+    same = is_same_place(before, now.uri, now.experiment)
     started = datetime.fromisoformat(manifest["started"])
     found = parent_run(
         ForecastConfig.from_dict(manifest["config"]),
@@ -116,6 +116,22 @@ def parent_from(
         run_id=before.get("run_id") if same else None,
     )
     return replace(found, resumed=resumed, context=before.get("context"))
+
+
+def is_same_place(before: Mapping[str, Any], uri: str, experiment: str) -> bool:
+    """Tell whether a run was tracked where it is to be tracked now.
+
+    Below an active run of the user's it is in that run's experiment, whatever was asked for.
+
+    Parameters
+    ----------
+    before : mapping
+        What ``run.json`` tells of tracking.
+    uri, experiment : str
+        Of now.
+    """
+    known = (before.get("asked"), before.get("experiment"))
+    return before.get("uri") == uri and experiment in known
 
 
 def usage_points(samples: Iterable[Mapping[str, float]]) -> tuple[MetricPoint, ...]:

@@ -16,7 +16,7 @@ import queue
 import shlex
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from daskcast.errors import StoreError, TrackingError
@@ -55,6 +55,8 @@ PATIENCE_S = 300.0
 LOCK_WAIT_S = 60.0
 #: How long after a failed start the store is asked again, while there is work.
 AGAIN_S = 15.0
+#: How long a store that did not answer may still take, once the work is over.
+LAST_S = 3.0
 _TICK_S = 0.2
 MAX_SHOWN = 60
 _A = TypeVar("_A")
@@ -142,6 +144,8 @@ class TrackingWriter:
         self._thread: threading.Thread | None = None
         self._opened = threading.Event()
         self._nothing_else = threading.Event()
+        self._asked = tracker.info.experiment
+        self._silence = ""
         self._aggregates = Aggregates()
         self._parent_id = ""
         self._stopped = ""
@@ -151,7 +155,7 @@ class TrackingWriter:
         self._n_expected = self._n_sent = 0
         self._cpu_s = 0.0
         self._lock = threading.Lock()
-        self._began = self._beat = time.monotonic()
+        self._began = self._beat = self._end = time.monotonic()
 
     @property
     def info(self) -> TrackingInfo:
@@ -183,7 +187,7 @@ class TrackingWriter:
 
     def told(self) -> dict[str, Any]:
         """Tell where and how the run is tracked, as ``run.json`` keeps it."""
-        return {**asdict(self._tracker.info), "detail": self._detail}
+        return {**asdict(self._tracker.info), "asked": self._asked, "detail": self._detail}
 
     def wait_until_open(self, on_progress: Callable[[int, int], None] | None = None) -> bool:
         """Wait until the parent run is open, or cannot be: a store that is away is not waited for.
@@ -198,6 +202,7 @@ class TrackingWriter:
         bool
             False where tracking is off because the store cannot be used.
         """
+        self._end = time.monotonic()
         self._nothing_else.set()
         while self._thread is not None and not self._opened.wait(_TICK_S) and not self._given_up:
             self._tick(on_progress)
@@ -265,11 +270,23 @@ class TrackingWriter:
         """Tell how far it is, and wait no more for a thread that hangs in the store."""
         if on_progress is not None:
             on_progress(self._n_sent, max(self._n_expected, self._n_sent))
-        if time.monotonic() - self._beat > self._patience_s:
-            self._given_up = True
-            self._stop(f"the store took nothing for {self._patience_s:.0f} seconds")
-            # Should it come back after all, the thread ends, and lets go of the folder.
-            self._queue.put(_End(RunStatus.KILLED, {}, ()))
+        now = time.monotonic()
+        if now - self._beat > self._patience_s:
+            self.give_up(f"the store took nothing for {self._patience_s:.0f} seconds")
+        elif self._silence and not self._opened.is_set() and now - self._end > LAST_S:
+            self.give_up(self._silence)
+
+    def give_up(self, why: str) -> None:
+        """Stop tracking, and wait no more for the thread: once the store lets it go on, it ends.
+
+        Parameters
+        ----------
+        why : str
+        """
+        self._given_up = True
+        self._stop(why)
+        self._nothing_else.set()
+        self._queue.put(_End(RunStatus.KILLED, {}, ()))  # it lets go of the folder as well
 
     def _work(self, parent: ParentRun) -> None:
         """Be the one who tracks this folder: all that the thread does."""
@@ -302,6 +319,9 @@ class TrackingWriter:
                     raise
                 logger.log(level, "%s; it is asked again while the run works", error)
                 level = logging.DEBUG
+                self._silence = str(error)
+                # What was asked for may have been done, though no answer came.
+                parent = replace(parent, resumed=True)
                 if self._nothing_else.wait(AGAIN_S):
                     raise
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 CODES = {"segfault": 4.5, "exit": 5.5, "kill": 6.5, "memory": 7.5, "endless": 8.5, "once": 9.5}
-CODES |= {"ill": 10.5, "quits": 11.5}
+CODES |= {"ill": 10.5, "quits": 11.5, "held": 12.5}
 #: how many parts of 4 MB ``memory`` holds in the end
 HELD = 600
 #: the file that tells whether ``once`` was there before
 SEEN = "DASKCAST_TESTS_SEEN"
-#: the file without which ``ill`` and ``quits`` do no harm
+#: the file without which ``ill`` and ``quits`` do no harm, and for whose end ``held`` waits
 ILL = "DASKCAST_TESTS_ILL"
 
 
@@ -44,11 +44,7 @@ class Poison:
         elif name == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif name == "memory":
-            held = []
-            while True:  # slowly and not without end: who watches it may be late
-                if len(held) < HELD:
-                    held.append(np.ones(500_000))
-                time.sleep(0.005)
+            fill()
         elif name == "endless":
             while True:
                 pass
@@ -58,11 +54,29 @@ class Poison:
                 seen.touch()
                 os._exit(4)
         elif Path(self.ill or os.environ[ILL]).exists():
-            raise RuntimeError("ill") if name == "ill" else SystemExit("quits")
+            fall_ill(name, Path(self.ill or os.environ[ILL]))
 
     def predict(self, h: int) -> Any:
         """Repeat the mean."""
         return np.full(h, self.mean)
+
+
+def fill() -> None:
+    """Fill the memory, slowly and not without end: who watches it may be late."""
+    held = []
+    while True:
+        if len(held) < HELD:
+            held.append(np.ones(500_000))
+        time.sleep(0.005)
+
+
+def fall_ill(how: str, while_there: Path) -> None:
+    """Do what passes."""
+    if how == "held":
+        while while_there.exists():
+            time.sleep(0.05)
+        return
+    raise RuntimeError("ill") if how == "ill" else SystemExit("quits")
 
 
 def values(act: str | None, n: int = 60, level: float = 100.0) -> Any:

@@ -170,6 +170,67 @@ def test_both_images_agree() -> None:
 # -- scripts -----------------------------------------------------------------------------------
 
 
+def engines(tmp_path: Path, **scripts: str) -> dict[str, str]:
+    """Give an environment with engines that are made up; those that are not named do not work."""
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    for name in ("docker", "podman", "buildah"):
+        file = folder / name
+        file.write_text(f"#!/bin/sh\n{scripts.get(name, 'exit 1')}\n")
+        file.chmod(0o755)
+    env = {name: text for name, text in os.environ.items() if name != "ENGINE"}
+    return {**env, "PATH": f"{folder}:{env['PATH']}", "SAID": str(tmp_path / "said")}
+
+
+@pytest.mark.parametrize("name", ["docker", "podman", "buildah"])
+def test_each_engine_is_found(name: str, tmp_path: Path) -> None:
+    """What sources this ends at the first command that fails: this must be none of them."""
+    told = 'set -euo pipefail; . "$1"; echo "$engine ${BUILDAH_ISOLATION:-}"'
+    env = {**engines(tmp_path, **{name: "exit 0"}), "BUILDAH_ISOLATION": ""}
+    call = ["bash", "-c", told, "bash", str(IMAGE / "engine")]
+    done = subprocess.run(call, env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [name, "chroot"][: 1 + (name == "buildah")]
+
+
+def test_no_engine_is_said(tmp_path: Path) -> None:
+    call = ["bash", str(IMAGE / "unpack"), "i", str(tmp_path / "to")]
+    env = engines(tmp_path)
+    done = subprocess.run(call, env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "no docker with a running daemon" in done.stderr
+
+
+_ENGINE = """\
+echo "$@" >> "$SAID"
+case $1 in
+  create) echo made ;;
+  export) tar -C "$(dirname "$0")" -c docker ;;
+  run) echo 3.11.9 ;;
+  image) echo 4096 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("name", ["docker", "podman"])
+def test_scripts_come_to_their_end(name: str, tmp_path: Path) -> None:
+    """With engines other than buildah too, which the image was not built by here."""
+    env = {**engines(tmp_path, **{name: _ENGINE}), "REPOSITORY": "host/"}
+    settings: dict[str, Any] = {"env": env, "capture_output": True, "text": True, "timeout": 60}
+    done = subprocess.run([str(IMAGE / "build"), "worker"], check=False, **settings)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"host/daskcast:\S+: \d+ s, 4.\dK\n", done.stdout)
+    call = [str(IMAGE / "unpack"), "host/daskcast:latest", str(tmp_path / "to")]
+    done = subprocess.run(call, check=False, **settings)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "to" / "rootfs" / "docker").exists()
+    assert (tmp_path / "to" / "config.json").read_text() == "4096\n"
+    said = (tmp_path / "said").read_text()
+    assert " --target worker " in said
+    assert "PYTHON_VERSION=3.11.9" in said
+    assert said.endswith("rm made\n")
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Path:
     """Give the entry point, with baked kernels in a folder of the test."""

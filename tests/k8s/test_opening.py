@@ -16,6 +16,7 @@ import pytest
 from dask_kubernetes.operator import KubeCluster
 from little_kubernetes import wait_until
 
+from daskcast.errors import ClusterError
 from daskcast.k8s import making
 from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.making import made
@@ -235,6 +236,27 @@ def test_what_another_made_under_the_same_name_is_left(slow: Slow) -> None:
     slow.create = refuse  # type: ignore[method-assign]
     with pytest.raises(Exception, match="the name is taken in namespace team"), opened(slow):
         pass
+    assert slow.asked == []
+
+
+@pytest.mark.parametrize(
+    ("text", "may_pass"),
+    [
+        ('daskclusters "mine" is forbidden: exceeded quota: small, requested: count=1', True),
+        ('daskclusters "mine" is forbidden: failed quota: small: must specify cpu', False),
+        ('User "me" cannot create resource "daskclusters" in API group "kubernetes"', False),
+    ],
+)
+def test_a_quota_that_is_used_up_may_pass(slow: Slow, text: str, may_pass: bool) -> None:
+    """As where no node has room: others end. Nothing was made, so nothing is removed."""
+
+    def refuse(_: object) -> None:
+        raise RefusedError(403, text)
+
+    slow.create = refuse  # type: ignore[method-assign]
+    with pytest.raises(ClusterError) as caught, opened(slow):
+        pass
+    assert caught.value.may_pass == may_pass
     assert slow.asked == []
 
 

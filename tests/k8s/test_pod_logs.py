@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,9 +29,14 @@ class Nodes:
         lines = (self.previous if params.get("previous") else self.lines).get(pod)
         if lines is None:
             raise RefusedError(400, "container is waiting to start")
-        since = params.get("sinceTime", "")[:-1]
-        text = "".join(f"{line}\n" for line in lines if line >= since)
+        if since := params.get("sinceTime"):
+            lines = [line for line in lines if moment(line) >= moment(since)]
+        text = "".join(f"{line}\n" for line in lines)
         return text.encode()[: params["limitBytes"]].decode()
+
+
+def moment(line: str) -> datetime:
+    return datetime.fromisoformat(line.partition(" ")[0])
 
 
 def at(second: int, text: str, nanoseconds: int = 0) -> str:
@@ -75,6 +81,53 @@ def test_each_line_is_kept_once(nodes: Nodes, logs: PodLogs) -> None:
     assert [asked.get("sinceTime") for asked in nodes.asked] == [
         None, "2026-01-01T00:00:02Z", "2026-01-01T00:00:03Z",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("offset", ["+02:00", "-08:00", "+05:30"])
+def test_nodes_with_a_time_zone_of_their_own(nodes: Nodes, logs: PodLogs, offset: str) -> None:
+    """The API is asked in UTC; the last second is not lost, and nothing comes twice."""
+    there = datetime.fromisoformat(f"2026-11-28T23:59:58{offset}")
+    nodes.lines[WORKER] = [f"{there.isoformat()} a"]
+    turn(logs, pod())
+    nodes.lines[WORKER] += [
+        f"2026-11-28T23:59:58.1{offset} b",
+        f"2026-11-28T23:59:58.123456789{offset} c",
+        f"{(there + timedelta(seconds=3)).isoformat()} d",
+    ]
+    turn(logs, pod())
+    turn(logs, pod())
+    assert messages(logs) == ["a", "b", "c", "d"]
+    asked = [moment(found["sinceTime"]) - there for found in nodes.asked[1:]]
+    assert asked == [timedelta(0), timedelta(seconds=3)]
+    assert all(found["sinceTime"].endswith("Z") for found in nodes.asked[1:])
+    times = [moment(record["time"]) - there for record in logs.records()[WORKER]]
+    assert times == [timedelta(seconds=s) for s in (0, 0.1, 0.123456, 3)]
+
+
+def test_a_node_whose_clock_changes_its_offset(nodes: Nodes, logs: PodLogs) -> None:
+    """As in autumn: the hour that comes twice is not taken for the past."""
+    nodes.lines[WORKER] = ["2026-10-25T02:59:59.5+02:00 summer"]
+    turn(logs, pod())
+    nodes.lines[WORKER].append("2026-10-25T02:00:00.5+01:00 winter")
+    turn(logs, pod())
+    assert messages(logs) == ["summer", "winter"]
+
+
+def test_a_full_second_of_a_node_with_a_time_zone(
+    nodes: Nodes, logs: PodLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_logs, "ANSWER_BYTES", 120)
+    east = "2026-01-01T05:00:0{}.{:09d}+05:00 {}"
+    nodes.lines[WORKER] = [east.format(1, n, f"line {n}") for n in range(10)]
+    nodes.lines[WORKER].append(east.format(2, 0, "later"))
+    turn(logs, pod())
+    assert messages(logs)[-1] == "later"
+
+
+def test_a_line_without_a_time_is_of_the_one_before(nodes: Nodes, logs: PodLogs) -> None:
+    nodes.lines[WORKER] = [at(1, "a"), "Traceback more", "2026-99-99T00:00:00Z odd", at(2, "b")]
+    turn(logs, pod())
+    assert [record["time"][17:19] for record in logs.records()[WORKER]] == ["01", "01", "01", "02"]
 
 
 def test_a_container_that_began_again_keeps_its_first_lines(nodes: Nodes, logs: PodLogs) -> None:

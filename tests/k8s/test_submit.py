@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -23,6 +25,7 @@ from daskcast.errors import ClusterError, ConfigError, StoppedError, StoreError
 from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.ending import as_error
 from daskcast.k8s.jobs import Work, job_name
+from daskcast.k8s.objects import connected
 from daskcast.k8s.submit import Attempt, check_run_name
 from daskcast.kubernetes_options import KubernetesOptions
 from daskcast.runs import Run
@@ -44,13 +47,15 @@ FORBIDDEN = (
 class Script:
     """A cluster that says one thing after the other; time passes where somebody waits."""
 
-    def __init__(self, *pods: dict[str, Any] | RefusedError | None, logs: str = "") -> None:
+    def __init__(self, *pods: dict[str, Any] | BaseException | None, logs: str = "") -> None:
         self.namespace, self.server = "space", "https://there"
         self.pods = list(pods)
         self.logs = logs.splitlines()
         self.made: list[dict[str, Any]] = []
         self.there: list[dict[str, Any]] = []
         self.refuses: RefusedError | None = None
+        self.on_delete: list[BaseException] = []
+        self.status: dict[str, Any] = {}
         self.told_events = False
         self.now = 0.0
 
@@ -61,6 +66,7 @@ class Script:
         if self.refuses:
             raise self.refuses
         made = {**manifest, "metadata": {**manifest["metadata"], "uid": "u-1"}}
+        made["status"] = self.status
         self.made.append(made)
         if plural == "daskjobs":
             self.there.append(made)
@@ -76,11 +82,13 @@ class Script:
         if not self.there:
             return None
         said = self.pods.pop(0) if len(self.pods) > 1 else self.pods[0]
-        if isinstance(said, RefusedError):
+        if isinstance(said, BaseException):
             raise said
         return said
 
     def delete(self, plural: str, name: str, *, version: str) -> None:
+        if self.on_delete:
+            raise self.on_delete.pop(0)
         self.there = [job for job in self.there if job["metadata"]["name"] != name]
 
     def events(self) -> list[dict[str, Any]]:
@@ -147,7 +155,7 @@ def test_ends_with_the_code_of_the_driver(code: int) -> None:
 @pytest.mark.parametrize(
     ("last", "told"),
     [
-        (ended(137, "OOMKilled"), r"was ended \(OOMKilled, exit code 137\)"),
+        (ended(137, "OOMKilled"), r"was ended \(OOMKilled, exit code 137\): it needs more memory"),
         (ended(139), "exit code 139"),
         (ended(3, conditions=DRAINED), "node is drained"),
         (pod("Failed", reason="Evicted", message="low on memory"), "low on memory"),
@@ -207,9 +215,14 @@ def test_a_driver_that_ran_has_started() -> None:
 
 
 def test_without_an_operator_nothing_happens() -> None:
-    """The sentence names what is missing."""
+    """The sentence names what is missing, soon; an operator that has acted has longer."""
     script = Script(None)
-    with pytest.raises(StoppedError, match="is the Dask operator there"):
+    with pytest.raises(StoppedError, match="no Dask operator acts on the DaskJob sales-1-"):
+        attempt(script).follow(lambda _: None)
+    assert 25 < script.now < 40
+    script = Script(None)
+    script.status = {"jobStatus": "JobCreated"}
+    with pytest.raises(StoppedError, match=r"did not start within 600 s: .* makes no pods"):
         attempt(script).follow(lambda _: None)
 
 
@@ -311,6 +324,68 @@ def test_an_interrupt_removes_the_daskjob(at: str, monkeypatch: pytest.MonkeyPat
     assert script.there == []
 
 
+SILENCE = RefusedError(503, "apiserver is shutting down")
+REMOVE = r"may run on, with all its workers: remove it with `kubectl delete daskjob {} -n space`"
+
+
+def interrupted(script: Script, *on_delete: BaseException) -> list[str]:
+    """Interrupt an attempt, and what comes at each try to remove it; give what is said then."""
+    said: list[str] = []
+    script.pods, script.on_delete = [KeyboardInterrupt(), None], list(on_delete)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(script, said.append).follow(lambda _: None)
+    assert "created the DaskJob" in said[0]
+    return said[1:]
+
+
+def test_a_removal_is_asked_for_until_it_is_taken() -> None:
+    """The API may be away for a moment just then; for longer, it is said what is left."""
+    script = Script(None)
+    assert interrupted(script, *[SILENCE] * 30) == []
+    assert script.there == []
+    script = Script(None)
+    [told] = interrupted(script, *[SILENCE] * 1000)
+    assert REMOVE.format(script.made[0]["metadata"]["name"]) in told
+    assert 60 <= script.now < 70
+
+
+def test_a_removal_that_is_refused_is_said_at_once() -> None:
+    """Trying again would not help."""
+    script = Script(None)
+    forbidden = RefusedError(403, FORBIDDEN.replace("create", "delete"))
+    [told] = interrupted(script, forbidden)
+    assert REMOVE.format(script.made[0]["metadata"]["name"]) in told
+    assert "ann may not delete daskjobs in namespace space" in told
+    assert script.now == 0
+
+
+def test_a_second_interrupt_waits_no_longer() -> None:
+    """One more try, and what became of it is said."""
+    script = Script(None)
+    [told] = interrupted(script, SILENCE, KeyboardInterrupt())
+    assert "is removed, and its pods are going: see `kubectl get pods -n space -l dask" in told
+    assert script.there == []
+    for last in (SILENCE, KeyboardInterrupt()):
+        script = Script(None)
+        [told] = interrupted(script, KeyboardInterrupt(), last)
+        assert REMOVE.format(script.made[0]["metadata"]["name"]) in told
+
+
+def test_a_driver_that_does_not_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its DaskJob is removed all the same."""
+    script = Script(None)
+    get = script.get
+
+    def staying(plural: str, name: str, **how: Any) -> Any:
+        return get(plural, name, **how) if script.there else RUNNING
+
+    monkeypatch.setattr(script, "get", staying)
+    [told] = interrupted(script)
+    assert script.there == []
+    assert 150 <= script.now < 160
+    assert "its driver may be left: see `kubectl get pod sales-1-" in told
+
+
 # -- what it writes ----------------------------------------------------------------------------
 
 LOG = """\
@@ -375,6 +450,33 @@ def test_follows_what_a_predecessor_left() -> None:
     assert attempt(script, said.append).follow(lambda _: None) == 0
     assert len(script.made) == 1
     assert "following it" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "driver"),
+    [
+        ({"jobStatus": "Failed"}, RUNNING),
+        ({"jobStatus": "Successful"}, RUNNING),
+        ({"jobStatus": "Running", "jobRunnerPodName": "r-runner"}, None),
+        ({"jobStatus": "Running", "jobRunnerPodName": "r-runner"}, ended(137)),
+    ],
+    ids=["failed", "done", "node-gone", "unseen"],
+)
+def test_what_has_ended_is_not_followed(status: dict[str, Any], driver: Any) -> None:
+    """It is removed, and the run goes on by a new one; one that goes on is followed."""
+    script, said = Script(driver), []
+    script.status = status
+    attempt(script).begin()
+    script.on_delete = [SILENCE, RefusedError(403, FORBIDDEN)]
+    attempt(script, said.append).begin()
+    first, second = script.made
+    assert "the run sales-1 has ended as the DaskJob sales-1-" in said[0]
+    assert REMOVE.format(first["metadata"]["name"]) in said[1], "and does not end the attempt"
+    second["status"] = {"jobStatus": "Running"}
+    assert attempt(script).begin() == second["metadata"]["name"]
+    second["status"] = status
+    attempt(script).begin()
+    assert [job["metadata"]["name"] for job in script.there] == [script.made[2]["metadata"]["name"]]
 
 
 def test_what_is_going_is_not_followed() -> None:
@@ -646,6 +748,34 @@ def test_left_to_itself(kubernetes: Cluster, space: str, data: str) -> None:
     assert "following it" in told
     assert "s3://runs/left" in told
     gone(kubernetes, space)
+
+
+def test_a_run_that_stopped_begins_anew(kubernetes: Cluster, space: str) -> None:
+    """The operator keeps what has ended, and sees no pod that goes with its node."""
+    pods = KubernetesOptions(image="daskcast:test")
+    run = RunOptions(cluster="kubernetes", workers=1, kubernetes=pods, out="s3://runs/{run}")
+
+    def begun(*args: str, image: str = "daskcast:test") -> str:
+        options = replace(run, kubernetes=replace(pods, image=image))
+        work = Work(name="sales", options=options, run_args=("daskcast", *args), alone=True)
+        with closing(connected(space)) as api:
+            return Attempt(work, api, "sales-1").begin()
+
+    def status(name: str, key: str) -> Any:
+        job = kubernetes.get("daskjobs.kubernetes.dask.org", space, name) or {}
+        return job.get("status", {}).get(key)
+
+    first = begun("no-such-command")
+    until(lambda: status(first, "jobStatus") == "Failed", 60, "the operator saw the end")
+    second = begun("run", image="no.such/image:1")
+    pod = until(lambda: status(second, "jobRunnerPodName"), 60, "a pod")
+    assert begun("run") == second != first
+    kubernetes.delete("pods", space, pod, grace_s=0)
+    until(lambda: kubernetes.get("pods", space, pod) is None, 60, "the pod is gone")
+    third = begun("no-such-command")
+    found = kubernetes.list("daskjobs.kubernetes.dask.org", space)
+    assert [job["metadata"]["name"] for job in found] == [third]
+    assert third not in (first, second)
 
 
 def test_a_secret_that_is_missing_is_named(kubernetes: Cluster, space: str, data: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,14 @@ import yaml
 from little_kubernetes import Cluster, Image
 from little_kubernetes.dask_operator import install_kinds
 
-from daskcast.errors import ClusterError
-from daskcast.k8s import why
+from daskcast.config import RunOptions
+from daskcast.errors import ClusterError, StoppedError
+from daskcast.k8s import submit, why
+from daskcast.k8s.jobs import Work
+from daskcast.k8s.manifests import DRIVER, WORKER
+from daskcast.k8s.objects import connected
 from daskcast.k8s.opening import started
+from daskcast.k8s.submit import Attempt
 from daskcast.kubernetes_options import KubernetesOptions, PodOptions
 
 TOLD_S = 30
@@ -43,9 +49,28 @@ def trouble(options: KubernetesOptions, kubernetes: Cluster | None = None) -> st
     return str(caught.value)
 
 
-def image_of(kubernetes: Cluster, folder: Path, script: str) -> str:
-    """Make an image whose command ``dask`` is a script."""
-    program = folder / "dask"
+def submitted(kubernetes: Cluster, options: KubernetesOptions) -> str:
+    """Submit a run that does not start; give what is told, in time, with nothing left behind."""
+    namespace = options.namespace or ""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount"}
+    accounts = [{**account, "metadata": {"name": name}} for name in (DRIVER, WORKER)]
+    kubernetes.apply(accounts, namespace)
+    run = RunOptions(cluster="kubernetes", workers=1, kubernetes=options, tracking=False)
+    work = Work(name="sales", options=run, run_args=("daskcast", "run", "s3://data"))
+    begin = time.monotonic()
+    with closing(connected(namespace)) as api:
+        attempt = Attempt(work, api, "sales", wait=lambda seconds: time.sleep(seconds / 5))
+        with pytest.raises(StoppedError) as caught:
+            attempt.follow(lambda _: None)
+    assert time.monotonic() - begin < TOLD_S
+    assert kubernetes.list("daskjobs.kubernetes.dask.org", namespace) == []
+    assert kubernetes.get("pods", namespace, f"{attempt.name}-runner") is None
+    return str(caught.value)
+
+
+def image_of(kubernetes: Cluster, folder: Path, script: str, command: str = "dask") -> str:
+    """Make an image with a command that is a script."""
+    program = folder / command
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     name = f"broken:{folder.name.lower().strip('_')[-20:]}"
@@ -106,6 +131,18 @@ def test_workers_with_too_little_memory(kubernetes: Cluster, options: Kubernetes
     assert "needs more memory than its limit of 40Mi and was killed; raise --worker-memory" in told
 
 
+def test_a_driver_with_too_little_memory(
+    kubernetes: Cluster, options: KubernetesOptions, tmp_path: Path
+) -> None:
+    """There is no flag for it: the sentence names the option of the file."""
+    code = "import time; x = bytearray(120 * 2**20); time.sleep(60)"
+    name = image_of(kubernetes, tmp_path, f"exec {sys.executable} -c '{code}'", "daskcast")
+    small = replace(options, image=name, driver=replace(SMALL, memory="60Mi"))
+    told = submitted(kubernetes, small)
+    assert "it needs more memory than its limit of 60Mi and was killed; raise memory of" in told
+    assert "memory of [kubernetes.driver] in the file of --config; the run goes on" in told
+
+
 # -- what pods need ----------------------------------------------------------------------------
 
 
@@ -150,6 +187,23 @@ def test_workers_that_no_node_takes(
     told = trouble(replace(options, worker=replace(SMALL, cpu="100")), kubernetes)
     assert "no node has room for the worker (pod " in told
     assert "--worker-cpu" in told
+
+
+def test_a_driver_that_no_node_takes(
+    kubernetes: Cluster, options: KubernetesOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flags are of the workers: the sentence names the options of the driver."""
+    monkeypatch.setattr(why, "LATER_S", 1.0)
+    in_file = "of [kubernetes.driver] in the file of --config"
+    told = submitted(kubernetes, replace(options, driver=replace(SMALL, cpu="100")))
+    assert "no node has room for the driver (pod sales-" in told
+    assert f"ask for less (cpu and memory {in_file}) or add nodes" in told
+    assert f"tolerate the taint (tolerations {in_file})" in told
+    elsewhere = replace(SMALL, node_selector={"disk": "none"})
+    told = submitted(kubernetes, replace(options, driver=elsewhere))
+    assert f"mend node_selector {in_file} or --spot" in told
+    assert "--worker" not in told
+    assert "--node-selector" not in told
 
 
 # -- the API and the operator ------------------------------------------------------------------
@@ -211,13 +265,17 @@ def test_no_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the operator's kinds, and with them and nobody who acts."""
     here = replace(OPTIONS, namespace="default")
     monkeypatch.setattr(why, "OPERATOR_S", 2.0)
+    monkeypatch.setattr(submit, "OPERATOR_S", 2.0)
     with Cluster() as bare:
         monkeypatch.setenv("KUBECONFIG", str(bare.kubeconfig))
         assert "helm install --repo https://helm.dask.org" in trouble(here)
         install_kinds(bare)
         told = trouble(here, bare)
+        told_of_job = submitted(bare, here)
     assert "no Dask operator acts on the Dask cluster daskcast-" in told
-    assert "does it watch the namespace default?" in told
+    assert "no Dask operator acts on the DaskJob sales-" in told_of_job
+    for sentence in (told, told_of_job):
+        assert "does it watch the namespace default?" in sentence
 
 
 @pytest.fixture

@@ -219,13 +219,33 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert not (tmp_path / "gone").exists()
 
 
-def test_tokens_tell_who_reaches_the_folder(folder: RunFolder, tmp_path: Path) -> None:
-    """A token is seen through the same place only."""
-    token = folder.put_token()
-    assert pickle.loads(pickle.dumps(folder)).sees_token(token)
-    assert not RunFolder.create(str(tmp_path / "other"), MANIFEST).sees_token(token)
-    folder.remove_token(token)
-    assert not folder.sees_token(token)
+# -- who works on it ---------------------------------------------------------------------------
+
+
+def test_what_an_earlier_driver_computed_comes_too_late(folder: RunFolder) -> None:
+    """From the next claim on, nothing of an earlier one is written, new or amended."""
+    first = folder.claimed()
+    first.write_batch("b1", [ok_result("one")])
+    second = RunFolder.open(folder.url).claimed()
+    late = pickle.loads(pickle.dumps(first))
+    with pytest.raises(StoreError, match="batch b2 comes too late"):
+        late.write_batch("b2", [ok_result("two")])
+    with pytest.raises(StoreError, match="batch b1 comes too late"):
+        late.amend_batch("b1", [failed_result("one")])
+    assert second.batches() == ["b1"]
+    assert second.clean() == []
+    second.write_batch("b3", [ok_result("two")])
+    assert second.finished_ids() == {"one", "two"}
+
+
+def test_batches_are_taken_back_whole(folder: RunFolder) -> None:
+    """Marker, parts and log are gone; other batches stay; nothing happens where none is."""
+    folder.write_batch("b1", [ok_result("one")], [RECORD])
+    folder.write_batch("b2", [ok_result("two")], [RECORD])
+    folder.drop(["b1", "never"])
+    assert folder.finished_ids() == {"two"}
+    assert folder.clean() == []
+    assert len(list(folder.read_logs())) == 1
 
 
 # -- reading -----------------------------------------------------------------------------------
