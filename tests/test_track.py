@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mlflow
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -206,6 +208,40 @@ def test_a_server_that_was_away_gets_the_run_later(
     assert result.exit_code == 0, result.output
     assert f"{N} entities, 0 not" in result.stdout
     accounted(f"sqlite:///{Path.cwd() / 'later.db'}", str(options.out))
+
+
+def test_a_resume_while_the_store_is_away_keeps_the_parent(
+    table: pd.DataFrame, options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ids stay in the run folder, below an active run of the user's as well."""
+    uri, experiment = f"sqlite:///{tmp_path / 'mlflow.db'}", "of the user"
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", uri)
+    theirs = MlflowClient(uri).create_experiment(experiment)
+
+    def stop_after(n: int, progress: Progress) -> None:
+        if progress.stage == "work" and progress.counts.batches == n:
+            raise KeyboardInterrupt
+
+    tracked = replace(options, tracking=True, tracking_uri=uri)
+    with mlflow.start_run(experiment_id=theirs), pytest.raises(StoppedError):
+        pipeline.run(table, CONFIG, tracked, on_progress=partial(stop_after, 2))
+    before = RunFolder.open(str(options.out)).manifest["mlflow"]
+    assert (before["experiment"], before["asked"]) == (experiment, "daskcast")
+    store = tmp_path / "mlflow.db"
+    store.rename(tmp_path / "away.db")
+    store.mkdir()  # no database can be opened there
+    with pytest.raises(StoppedError):
+        pipeline.run(
+            table, CONFIG, replace(tracked, resume=True), on_progress=partial(stop_after, 3)
+        )
+    after = RunFolder.open(str(options.out)).manifest["mlflow"]
+    assert {key: after[key] for key in before} == before
+    store.rmdir()
+    (tmp_path / "away.db").rename(store)
+    summary = pipeline.run(table, CONFIG, replace(tracked, resume=True))
+    assert summary.tracking is not None
+    assert summary.tracking.info.run_id == before["run_id"]
+    assert len(parents(uri, experiment)) == 1
 
 
 def test_who_made_the_run_is_said_not_who_sends_it(out: str) -> None:

@@ -7,6 +7,7 @@ import logging
 import pickle
 import threading
 import time
+from dataclasses import replace
 
 import fsspec
 import pytest
@@ -409,6 +410,67 @@ def test_a_server_that_never_comes_does_not_keep_the_run(run_folder, results_of,
     assert (summary.n_sent, summary.n_failed) == (0, 6)
     assert "nobody is there" in summary.stopped
     assert len(warned()) == 2
+
+
+def test_a_store_that_is_silent_at_the_end_is_not_waited_for(run_folder, results_of, monkeypatch):
+    """It did not answer before: what is under way when the work ends gets seconds, no more."""
+    monkeypatch.setattr(writer_module, "AGAIN_S", 0.01)
+    monkeypatch.setattr(writer_module, "LAST_S", 0.5)
+    release, again = threading.Event(), threading.Event()
+
+    class Swallowing(MemoryTracker):
+        def start(self, parent):
+            if not parent.resumed:
+                raise TrackingError("no answer", may_pass=True)
+            again.set()
+            release.wait(60)
+            return super().start(parent)
+
+    writer = TrackingWriter(Swallowing(), run_folder)
+    writer.start(parent_of())
+    for name in write(run_folder, results_of, 2):
+        writer.batch_done(name, 3)
+    assert again.wait(60)
+    began = time.monotonic()
+    assert not writer.wait_until_open()
+    summary = writer.close(RunStatus.KILLED)
+    assert time.monotonic() - began < 10
+    assert (summary.n_sent, summary.n_failed, summary.stopped) == (0, 6, "no answer")
+    release.set()
+    with only_one(run_folder.url, "tracking", wait_s=20):
+        pass
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("hasty")
+def test_a_parent_whose_opening_was_not_answered_is_there_once(
+    run_folder, results_of, proxied, proxy, warned, monkeypatch
+):
+    """The server made it, and all answers after that were lost: asked again, it is found."""
+    monkeypatch.setattr(writer_module, "AGAIN_S", 0.2)
+    made = []
+
+    def lose(_number, path):
+        if not path.endswith("log-batch") or warned():  # of its parameters
+            return None
+        made.append(path)
+        return "lose"
+
+    proxy.fault = lose
+    writer = TrackingWriter(proxied.open(), run_folder)
+    parent = replace(parent_of(), tags={"daskcast.run_key": f"{time.time_ns():032x}"})
+    writer.start(parent)
+    for name in write(run_folder, results_of, 1):
+        writer.batch_done(name, 3)
+    while not writer.info.run_id:
+        time.sleep(0.05)
+    summary = writer.close()
+    assert made
+    assert (summary.n_sent, summary.stopped) == (3, "")
+    key = parent.tags["daskcast.run_key"]
+    asked = f"tags.`daskcast.run_key` = '{key}'"
+    found = proxied.client.search_runs([summary.info.experiment_id], asked)
+    assert [run.info.run_id for run in found] == [summary.info.run_id]
 
 
 @pytest.mark.parametrize(
