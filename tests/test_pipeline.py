@@ -201,7 +201,8 @@ def test_a_stopped_run_goes_on_where_it_was(
     summary = pipeline.run(table, CONFIG, replace(options, resume=True, batch_size=3))
     after = {path.name: path.read_bytes() for path in (place / "batches").iterdir()}
     assert before.items() <= after.items()
-    assert sorted(after) == [f"b{n:05d}.json" for n in range(1, 1 + len(after))]
+    new = sorted(after.keys() - before)  # no name that a task of the first may still write
+    assert new == [f"b{n:05d}.json" for n in range(5, 5 + len(new))]
     assert not (place / "forecasts" / "part-b00099.parquet").exists()
     assert summary.counts.done == 16
     whole = pipeline.run(table, CONFIG, replace(SERIAL, out=str(tmp_path / "whole")))

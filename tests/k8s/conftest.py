@@ -38,7 +38,7 @@ LEFT_OPEN = (
     "pytest.PytestUnraisableExceptionWarning",
     "pytest.PytestUnhandledThreadExceptionWarning",
 )
-END_S = 60
+END_S = 120  # the operator tries again once a minute
 PURE = ("test_why.py", "test_pod_logs.py")
 """Modules that need nothing of what may be missing."""
 
