@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Self
+
+from mlflow_server import free_port
 
 _START_S = 60
 _HOMES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt")
@@ -40,9 +41,7 @@ class RunningPostgres:
         self._folder = Path(tempfile.mkdtemp(prefix="daskcast-pg-"))
         if self._as:
             shutil.chown(self._folder, **self._as)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
