@@ -40,13 +40,13 @@ from daskcast.store.files import absolute
 from daskcast.tracking import (
     RunStatus,
     TrackingWriter,
-    is_same_place,
+    noted,
     open_tracker,
     parent_from,
     usage_points,
 )
 from daskcast.usage import Usage
-from daskcast.versions import own_versions
+from daskcast.versions import other_versions, own_versions
 from daskcast.work import BatchWork
 
 if TYPE_CHECKING:
@@ -70,8 +70,6 @@ LOCK_WAIT_S = 10.0
 
 N_LOGGED = 10_000
 """Most records kept of this process."""
-
-_IDS = ("run_id", "run_url", "experiment", "experiment_id")
 
 
 def run(
@@ -238,12 +236,7 @@ class _Stages:
 
     def tell_other_versions(self, manifest: Mapping[str, Any]) -> None:
         """Warn where other packages go on with a run than began it: the last digits may differ."""
-        before, now = manifest["versions"], own_versions()
-        others = [
-            f"{name} {before.get(name)}, now {now.get(name)}"
-            for name in sorted({*before, *now})
-            if before.get(name) != now.get(name)
-        ]
+        others = other_versions(manifest["versions"])
         if others:
             logger.warning(
                 "the run began with other versions: %s; the entities that are left may come out "
@@ -341,7 +334,7 @@ class _Stages:
                 seconds = {f"seconds_{name}": s["wall"] for name, s in self.clock.stages.items()}
                 used = usage_points(self.manifest.get("usage", ()))
                 self.tracked = self.writer.close(status, seconds, self.tell_tracked, used)
-                self.note_tracking(self.writer)
+                self.manifest["mlflow"] = noted(self.manifest["mlflow"], self.writer.told())
             logger.info(
                 "tracked %d entities, not tracked %d", self.tracked.n_sent, self.tracked.n_failed
             )
@@ -454,15 +447,8 @@ class _Stages:
             self.manifest["counts"] = asdict(self.counts)
             self.manifest["seconds"] = self.clock.to_dict()
             if self.writer is not None and self.writer.info.run_id:
-                self.note_tracking(self.writer)
+                self.manifest["mlflow"] = self.writer.told()
             self.folder.write_manifest(self.manifest)
-
-    def note_tracking(self, writer: TrackingWriter) -> None:
-        """Note where the run is tracked; a store that was away takes no known ids away."""
-        told, before = writer.told(), self.manifest["mlflow"]
-        same = is_same_place(before, told["uri"], told["asked"])
-        kept = before if same and not told["run_id"] else {}
-        self.manifest["mlflow"] = {**told, **{key: kept[key] for key in _IDS if kept.get(key)}}
 
     def try_manifest(self) -> None:
         try:

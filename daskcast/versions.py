@@ -76,6 +76,16 @@ def _table(rows: Sequence[tuple[str, str | None, str, str | None]]) -> list[str]
     return ["\n    ".join([head, *lines, *more])]
 
 
+def other_versions(before: Mapping[str, str]) -> list[str]:
+    """Say what is of another version here than it was before, as :func:`own_versions` told it."""
+    now = own_versions()
+    return [
+        f"{name} {before.get(name)}, now {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
 def own_versions() -> dict[str, str]:
     """Give the versions of what decides a forecast here, for the manifest."""
     names = [*EXACT, *CLOSE[1:], "mlflow"]

@@ -258,12 +258,16 @@ def comes_late(others: Path, batch: str, out: Path) -> None:
         shutil.copy(part, out / part.relative_to(others))
 
 
-def stopped_after(n: int) -> Any:
+def stopped(table: pd.DataFrame, out: Path) -> Path:
+    """Begin a run, and stop it after two of its four batches."""
+
     def stop(progress: Progress) -> None:
-        if progress.counts.batches == n:
+        if progress.counts.batches == 2:
             raise KeyboardInterrupt
 
-    return stop
+    with pytest.raises(StoppedError):
+        run(table, out, on_progress=stop)
+    return out
 
 
 def test_of_batches_that_share_entities_one_stays(
@@ -274,9 +278,7 @@ def test_of_batches_that_share_entities_one_stays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever wrote them: each entity is there once, and none is lost."""
-    out = tmp_path / "run"
-    with pytest.raises(StoppedError):
-        run(table, out, on_progress=stopped_after(2))
+    out = stopped(table, tmp_path / "run")
     before = set(RunFolder.open(str(out)).finished_ids())
     comes_late(others, "b00004", out)
     comes_late(others, "b00005", out)
@@ -296,9 +298,7 @@ def test_a_batch_that_comes_during_the_run_is_taken_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The run that goes on does the same entities itself, under names that nobody had before."""
-    out = tmp_path / "run"
-    with pytest.raises(StoppedError):
-        run(table, out, on_progress=stopped_after(2))
+    out = stopped(table, tmp_path / "run")
     assert {"b00001", "b00002"} == set(RunFolder.open(str(out)).finished())
 
     def late(progress: Progress) -> None:
@@ -316,9 +316,7 @@ def test_other_versions_are_told(
     table: pd.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who goes on with other packages than those that began hears of it."""
-    out = tmp_path / "run"
-    with pytest.raises(StoppedError):
-        run(table, out, on_progress=stopped_after(2))
+    out = stopped(table, tmp_path / "run")
     folder = RunFolder.open(str(out))
     now = folder.manifest["versions"]["numpy"]
     folder.write_manifest(

@@ -21,8 +21,9 @@ from daskcast.k8s.answers import RefusedError
 from daskcast.k8s.check_mlflow import answer_finding
 from daskcast.k8s.finding import Finding
 from daskcast.k8s.jobs import Work
+from daskcast.k8s.removing import DASKJOBS
 from daskcast.k8s.spec import API_VERSION
-from daskcast.k8s.submit import KIND, Attempt
+from daskcast.k8s.submit import Attempt
 from daskcast.k8s.surroundings import tracking_uri_of
 from daskcast.versions import CLOSE, EXACT, mismatches
 
@@ -125,9 +126,9 @@ class _Patience:
 def _rest(api: Objects, name: str) -> Sequence[Finding]:
     """Remove a DaskJob that is left: of a request whose answer got lost, or of a lost network."""
     try:
-        left = api.get(KIND, name, version=API_VERSION) if name else None
+        left = api.get(DASKJOBS, name, version=API_VERSION) if name else None
         if left is not None and not left["metadata"].get("deletionTimestamp"):
-            api.delete(KIND, name, version=API_VERSION)
+            api.delete(DASKJOBS, name, version=API_VERSION)
     except RefusedError as refused:
         if refused.passing:
             remove = f"kubectl delete daskjob {name} -n {api.namespace}"

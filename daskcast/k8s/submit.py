@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from daskcast.k8s.objects import Objects
 
-KIND = DASKJOBS
 AROUND_EVERY_S = 5.0
 """Between two looks at events: in a full namespace there are many."""
 
@@ -145,7 +144,7 @@ class Attempt:
         self.name = job_name(self._run, secrets.token_hex(3))
         made = _owned(daskjob(self._work, self._api.namespace, run=self._run, name=self.name))
         try:
-            job = self._api.make(KIND, made, version=API_VERSION)
+            job = self._api.make(DASKJOBS, made, version=API_VERSION)
         except RefusedError as refused:
             if refused.passing:
                 self.remove()  # without an answer, it may be there
@@ -197,7 +196,7 @@ class Attempt:
     def _predecessors(self) -> tuple[list[str], list[str]]:
         """Name the DaskJobs of this run: those that go on, and those that have ended."""
         try:
-            found = self._api.all_of(KIND, f"{RUN_LABEL}={self._run}", version=API_VERSION)
+            found = self._api.all_of(DASKJOBS, f"{RUN_LABEL}={self._run}", version=API_VERSION)
             there = [job for job in found if not job["metadata"].get("deletionTimestamp")]
             over = [name_of(job) for job in there if self._is_over(job)]
         except RefusedError as refused:
@@ -293,7 +292,7 @@ class Attempt:
         """Judge that there is no driver."""
         if there:
             raise StoppedError(f"{self._who} is gone, its node too perhaps; {_GO_ON}")
-        job = self._api.get(KIND, self.name, version=API_VERSION)
+        job = self._api.get(DASKJOBS, self.name, version=API_VERSION)
         if job is None:
             raise StoppedError(f"the DaskJob {self.name} was removed by somebody else")
         what = f"the DaskJob {self.name}"

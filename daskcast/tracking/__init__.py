@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daskcast.tracking.opening import open_tracker
     from daskcast.tracking.parent import (
         Aggregates,
-        is_same_place,
+        noted,
         parent_from,
         parent_run,
         usage_points,
@@ -56,8 +56,8 @@ _HOMES = {
     "child_runs": "children",
     "find_runs": "find",
     "hosted_limits": "cost",
-    "is_same_place": "parent",
     "n_requests": "cost",
+    "noted": "parent",
     "open_tracker": "opening",
     "parent_from": "parent",
     "parent_run": "parent",
@@ -85,8 +85,8 @@ __all__ = [
     "child_runs",
     "find_runs",
     "hosted_limits",
-    "is_same_place",
     "n_requests",
+    "noted",
     "open_tracker",
     "parent_from",
     "parent_run",

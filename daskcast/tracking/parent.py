@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _RESERVED = ("daskcast.", "mlflow.parentRunId", "mlflow.runName")
+_IDS = ("run_id", "run_url", "experiment", "experiment_id")
 
 
 def parent_run(
@@ -105,7 +106,7 @@ def parent_from(
     ParentRun
     """
     before = manifest["mlflow"]
-    same = is_same_place(before, now.uri, now.experiment)
+    same = _is_same_place(before, now.uri, now.experiment)
     started = datetime.fromisoformat(manifest["started"])
     found = parent_run(
         ForecastConfig.from_dict(manifest["config"]),
@@ -118,17 +119,25 @@ def parent_from(
     return replace(found, resumed=resumed, context=before.get("context"))
 
 
-def is_same_place(before: Mapping[str, Any], uri: str, experiment: str) -> bool:
-    """Tell whether a run was tracked where it is to be tracked now.
-
-    Below an active run of the user's it is in that run's experiment, whatever was asked for.
+def noted(before: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Note in ``run.json`` where a run is tracked; a store that is away takes no ids away.
 
     Parameters
     ----------
     before : mapping
         What ``run.json`` tells of tracking.
-    uri, experiment : str
-        Of now.
+    told : mapping
+        What there is to tell now.
+    """
+    same = _is_same_place(before, told["uri"], told["asked"])
+    kept = before if same and not told["run_id"] else {}
+    return {**told, **{key: kept[key] for key in _IDS if kept.get(key)}}
+
+
+def _is_same_place(before: Mapping[str, Any], uri: str, experiment: str) -> bool:
+    """Tell whether a run was tracked where it is to be tracked now.
+
+    Below an active run of the user's it is in that run's experiment, whatever was asked for.
     """
     known = (before.get("asked"), before.get("experiment"))
     return before.get("uri") == uri and experiment in known
